@@ -1,0 +1,159 @@
+//! A real kube-apiserver on loopback: built once, started in seconds, no containers, no root daemons.
+
+mod binaries;
+mod credentials;
+mod processes;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Subcommand, ValueEnum};
+
+use binaries::Binaries;
+use credentials::Credentials;
+use processes::Processes;
+pub(crate) use processes::free_port;
+
+/// `cargo xtask cluster …`
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Kubernetes minor version
+    #[arg(long, global = true, value_enum, default_value_t = Version::Newest)]
+    version: Version,
+    /// Where state, logs and kubeconfigs lie [default: a folder per version in the cache]
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the servers and print the kubeconfig's path
+    Up(UpArgs),
+    /// Stop the servers and remove their state
+    Down,
+    /// Say what runs
+    Status,
+    /// Only build the binaries
+    Build,
+    /// Start the servers, run the scenarios on them, and stop them
+    Test {
+        /// Passed on to `cargo test`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+}
+
+#[derive(clap::Args, Clone, Default)]
+struct UpArgs {
+    /// Write an audit log at level Metadata to audit.log
+    #[arg(long)]
+    audit: bool,
+    /// Only etcd and kube-apiserver: no controller-manager, scheduler or nodes
+    #[arg(long)]
+    bare: bool,
+}
+
+/// The pinned Kubernetes versions: the newest that builds, and one two minors older.
+#[derive(Clone, Copy, ValueEnum)]
+enum Version {
+    /// 1.36
+    #[value(name = "1.36")]
+    Newest,
+    /// 1.34
+    #[value(name = "1.34")]
+    Older,
+}
+
+impl Version {
+    const fn minor(self) -> &'static str {
+        match self {
+            Self::Newest => "1.36",
+            Self::Older => "1.34",
+        }
+    }
+}
+
+/// Carries out `cargo xtask cluster …`.
+pub(crate) async fn run(args: Args) -> Result<()> {
+    let cache = cache()?;
+    let dir = args.dir.clone().unwrap_or_else(|| cache.join(format!("cluster-{}", args.version.minor())));
+    match args.command {
+        Command::Up(options) => {
+            let kubeconfig = up(&cache, &dir, args.version, &options).await?;
+            println!("export KUBECONFIG={}", kubeconfig.display());
+            Ok(())
+        }
+        Command::Down => down(&dir),
+        Command::Status => status(&dir),
+        Command::Build => binaries::find_or_build(&cache, args.version.minor()).await.map(drop),
+        Command::Test { flags } => {
+            let dir = args.dir.unwrap_or_else(|| cache.join(format!("test-{}", std::process::id())));
+            let kubeconfig = up(&cache, &dir, args.version, &UpArgs::default()).await?;
+            let outcome = scenarios(&kubeconfig, &flags).await;
+            down(&dir)?;
+            outcome
+        }
+    }
+}
+
+fn cache() -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(cache) => PathBuf::from(cache),
+        None => PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
+            .join(".cache"),
+    };
+    Ok(base.join("sluice"))
+}
+
+async fn up(cache: &Path, dir: &Path, version: Version, options: &UpArgs) -> Result<PathBuf> {
+    if Processes::recorded(dir)?.any_alive() {
+        bail!("servers already run in {}; stop them with `cargo xtask cluster down`", dir.display());
+    }
+    let binaries: Binaries = binaries::find_or_build(cache, version.minor()).await?;
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    let credentials = Credentials::write(dir, options.audit)?;
+    let mut processes = Processes::new(dir);
+    let started = processes.start(&binaries, &credentials, options).await;
+    processes.record()?;
+    if let Err(error) = started {
+        processes.stop()?;
+        return Err(error.context(format!("logs are in {}", dir.display())));
+    }
+    Ok(credentials.admin_kubeconfig)
+}
+
+fn down(dir: &Path) -> Result<()> {
+    let processes = Processes::recorded(dir)?;
+    processes.stop()?;
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
+    }
+    println!("stopped");
+    Ok(())
+}
+
+fn status(dir: &Path) -> Result<()> {
+    let processes = Processes::recorded(dir)?;
+    ensure!(processes.any_alive(), "nothing runs in {}", dir.display());
+    for (name, pid, alive) in processes.list() {
+        println!("{name:<26} {pid:>8}  {}", if alive { "running" } else { "gone" });
+    }
+    println!("export KUBECONFIG={}", dir.join("kubeconfig").display());
+    Ok(())
+}
+
+/// The scenarios of `tests/`, with every server they start replaced by the one behind `kubeconfig`.
+async fn scenarios(kubeconfig: &Path, flags: &[String]) -> Result<()> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let status = tokio::process::Command::new(cargo)
+        .args(["test", "-p", "sluice-scenarios"])
+        .args(flags)
+        .env("SLUICE_KUBECONFIG", kubeconfig)
+        .status()
+        .await
+        .context("running the scenarios")?;
+    ensure!(status.success(), "scenarios failed on the real API server ({status})");
+    Ok(())
+}

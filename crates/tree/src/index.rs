@@ -1,0 +1,422 @@
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use sha2::{Digest as _, Sha256};
+use sluice_types::{Algorithm, Digest, RelPath};
+
+use crate::error::Error;
+use crate::files::{Entry, Files, Kind};
+
+/// A SHA-256 value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// Hashes a file's content.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Hashes the names and kinds of a directory's direct entries.
+    pub fn of_listing(entries: &[Entry]) -> Self {
+        let mut state = Sha256::new();
+        for entry in entries {
+            state.update([letter(entry.kind)]);
+            state.update(entry.name.as_bytes());
+            state.update([0]);
+        }
+        Self(state.finalize().into())
+    }
+
+    /// Wraps the raw value.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The raw value.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Hash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Hash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a SHA-256 value"))
+    }
+}
+
+/// What an index knows about one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A regular file.
+    File {
+        /// Of its bytes.
+        content: Hash,
+        /// Its executable bit.
+        executable: bool,
+    },
+    /// A directory.
+    Directory {
+        /// Of the names and kinds of its direct entries.
+        listing: Hash,
+        /// Of everything below it: equal hashes mean equal subtrees.
+        content: Hash,
+    },
+}
+
+impl Mark {
+    /// What lies there.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::File { executable: false, .. } => Kind::File,
+            Self::File { executable: true, .. } => Kind::Executable,
+            Self::Directory { .. } => Kind::Directory,
+        }
+    }
+}
+
+/// How large an index may be that is read from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexLimits {
+    /// Of the text.
+    pub bytes: usize,
+    /// Lines.
+    pub entries: usize,
+}
+
+impl Default for IndexLimits {
+    fn default() -> Self {
+        Self { bytes: 256 << 20, entries: 1_000_000 }
+    }
+}
+
+/// Why a text is no index.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IndexError {
+    /// Larger than allowed.
+    #[error("index exceeds the limit of {0} {1}")]
+    Limit(usize, &'static str),
+    /// Another format, or damaged.
+    #[error("index line {0} is malformed")]
+    Malformed(usize),
+}
+
+/// The content hash of every path of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    marks: BTreeMap<RelPath, Mark>,
+}
+
+const HEADER: &str = "sluice-index 1";
+
+impl Index {
+    /// Hashes a whole tree. Recursion is bounded by `depth`.
+    ///
+    /// # Errors
+    /// What the tree reports; [`Error::Other`] when it is deeper than 256 directories.
+    pub fn of(files: &dyn Files) -> Result<Self, Error> {
+        let mut builder = IndexBuilder::default();
+        walk(files, &RelPath::root(), 0, &mut builder)?;
+        Ok(builder.finish())
+    }
+
+    /// What lies at a path.
+    pub fn get(&self, path: &RelPath) -> Option<&Mark> {
+        self.marks.get(path)
+    }
+
+    /// Every path and its mark, in path order, the root included.
+    pub fn iter(&self) -> impl Iterator<Item = (&RelPath, &Mark)> {
+        self.marks.iter()
+    }
+
+    /// The number of paths, directories included.
+    pub fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// True when not even the root is known.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// The content hash of a file or of everything below a directory.
+    pub fn content(&self, path: &RelPath) -> Option<Hash> {
+        self.get(path).map(|mark| match mark {
+            Mark::File { content, .. } | Mark::Directory { content, .. } => *content,
+        })
+    }
+
+    /// The text form: equal trees give equal texts.
+    pub fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.marks.len() * 128);
+        text.push_str(HEADER);
+        text.push('\n');
+        for (path, mark) in &self.marks {
+            let _ = match mark {
+                Mark::File { content, executable } => {
+                    write!(text, "{} {content} ", if *executable { 'x' } else { 'f' })
+                }
+                Mark::Directory { listing, content } => write!(text, "d {listing} {content} "),
+            };
+            escape(path.as_str(), &mut text);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// When it is larger than allowed or not what [`Index::to_text`] writes.
+    pub fn parse(text: &str, limits: IndexLimits) -> Result<Self, IndexError> {
+        if text.len() > limits.bytes {
+            return Err(IndexError::Limit(limits.bytes, "bytes"));
+        }
+        let mut lines = text.split_terminator('\n').enumerate();
+        if lines.next().is_none_or(|(_, line)| line != HEADER) || !text.ends_with('\n') {
+            return Err(IndexError::Malformed(1));
+        }
+        let mut marks = BTreeMap::new();
+        for (number, line) in lines {
+            if marks.len() >= limits.entries {
+                return Err(IndexError::Limit(limits.entries, "entries"));
+            }
+            let (path, mark) = parse_line(line).ok_or(IndexError::Malformed(number + 1))?;
+            if marks.insert(path, mark).is_some() {
+                return Err(IndexError::Malformed(number + 1));
+            }
+        }
+        Ok(Self { marks })
+    }
+
+    /// The SHA-256 of the text form.
+    pub fn digest(&self) -> Digest {
+        Digest::of(Algorithm::Sha256, self.to_text().as_bytes())
+    }
+}
+
+fn walk(files: &dyn Files, dir: &RelPath, depth: usize, builder: &mut IndexBuilder) -> Result<(), Error> {
+    if depth > 256 {
+        return Err(Error::Other("tree is deeper than 256 directories".to_owned()));
+    }
+    builder.directory(dir);
+    for entry in files.list(dir)? {
+        let path = dir.join(&entry.name)?;
+        match entry.kind {
+            Kind::Directory => walk(files, &path, depth + 1, builder)?,
+            kind => builder.file(&path, Hash::of(&files.read(&path)?), kind == Kind::Executable),
+        }
+    }
+    Ok(())
+}
+
+fn parse_line(line: &str) -> Option<(RelPath, Mark)> {
+    let (letter, rest) = line.split_once(' ')?;
+    let (first, rest) = rest.split_once(' ')?;
+    let first = Hash::parse(first)?;
+    let (mark, path) = match letter {
+        "f" | "x" => (Mark::File { content: first, executable: letter == "x" }, rest),
+        "d" => {
+            let (second, rest) = rest.split_once(' ')?;
+            (Mark::Directory { listing: first, content: Hash::parse(second)? }, rest)
+        }
+        _ => return None,
+    };
+    let text = unescape(path)?;
+    let path = RelPath::new(&text).ok()?;
+    (path.as_str() == text).then_some((path, mark))
+}
+
+fn escape(path: &str, out: &mut String) {
+    for c in path.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\\' => out.push_str("\\\\"),
+            c => out.push(c),
+        }
+    }
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        out.push(match c {
+            '\\' => match chars.next()? {
+                'n' => '\n',
+                'r' => '\r',
+                '\\' => '\\',
+                _ => return None,
+            },
+            c => c,
+        });
+    }
+    Some(out)
+}
+
+const fn letter(kind: Kind) -> u8 {
+    match kind {
+        Kind::File => b'f',
+        Kind::Executable => b'x',
+        Kind::Directory => b'd',
+    }
+}
+
+/// Collects paths whose content hashes are already known.
+#[derive(Clone, Debug, Default)]
+pub struct IndexBuilder {
+    root: Branch,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Branch {
+    file: Option<(Hash, bool)>,
+    entries: BTreeMap<Box<str>, Branch>,
+}
+
+impl IndexBuilder {
+    /// Notes a directory and its parents.
+    pub fn directory(&mut self, path: &RelPath) {
+        self.branch(path).file = None;
+    }
+
+    /// Notes a file; the last word on a path counts.
+    pub fn file(&mut self, path: &RelPath, content: Hash, executable: bool) {
+        let branch = self.branch(path);
+        branch.file = Some((content, executable));
+        branch.entries.clear();
+    }
+
+    fn branch(&mut self, path: &RelPath) -> &mut Branch {
+        let mut branch = &mut self.root;
+        for segment in path.components() {
+            branch.file = None;
+            branch = branch.entries.entry(segment.into()).or_default();
+        }
+        branch
+    }
+
+    /// Computes the directories' hashes.
+    pub fn finish(self) -> Index {
+        let mut marks = BTreeMap::new();
+        seal(&self.root, &RelPath::root(), &mut marks);
+        Index { marks }
+    }
+}
+
+fn seal(branch: &Branch, at: &RelPath, marks: &mut BTreeMap<RelPath, Mark>) -> Hash {
+    let (mut listing, mut content) = (Sha256::new(), Sha256::new());
+    for (name, below) in &branch.entries {
+        let Ok(path) = at.join(name) else { continue };
+        let (kind, hash) = match below.file {
+            Some((hash, executable)) => {
+                marks.insert(path, Mark::File { content: hash, executable });
+                (if executable { Kind::Executable } else { Kind::File }, hash)
+            }
+            None => (Kind::Directory, seal(below, &path, marks)),
+        };
+        for state in [&mut listing, &mut content] {
+            state.update([letter(kind)]);
+            state.update(name.as_bytes());
+            state.update([0]);
+        }
+        content.update(hash.as_bytes());
+    }
+    let content = Hash(content.finalize().into());
+    marks.insert(at.clone(), Mark::Directory { listing: Hash(listing.finalize().into()), content });
+    content
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    #[test]
+    fn an_index_survives_its_text_form() {
+        let mut tree = Memory::of([("a/x", "1"), ("a/\\odd\nname", "2"), ("b", "3")]).unwrap();
+        tree.insert_executable(&path("run.sh"), *b"#!").unwrap();
+        tree.make_directory(&path("empty")).unwrap();
+        let index = Index::of(&tree).unwrap();
+        assert_eq!(Index::parse(&index.to_text(), IndexLimits::default()), Ok(index.clone()));
+        assert_eq!(index.get(&path("run.sh")).unwrap().kind(), Kind::Executable);
+        assert_eq!(index.digest(), Index::parse(&index.to_text(), IndexLimits::default()).unwrap().digest());
+    }
+
+    #[test]
+    fn a_changed_file_moves_its_directories_content_but_no_listing() {
+        let before = Index::of(&Memory::of([("a/b/x", "1"), ("c/y", "2")]).unwrap()).unwrap();
+        let after = Index::of(&Memory::of([("a/b/x", "9"), ("c/y", "2")]).unwrap()).unwrap();
+        for dir in ["", "a", "a/b"] {
+            let (
+                Some(Mark::Directory { listing: l1, content: c1 }),
+                Some(Mark::Directory { listing: l2, content: c2 }),
+            ) = (before.get(&path(dir)), after.get(&path(dir)))
+            else {
+                panic!("{dir} is no directory");
+            };
+            assert_eq!(l1, l2);
+            assert_ne!(c1, c2);
+        }
+        assert_eq!(before.content(&path("c")), after.content(&path("c")));
+    }
+
+    #[test]
+    fn a_listing_hashes_the_same_from_entries_and_from_the_index() {
+        let tree = Memory::of([("a/x", "1"), ("b", "3")]).unwrap();
+        let index = Index::of(&tree).unwrap();
+        let Some(Mark::Directory { listing, .. }) = index.get(&RelPath::root()) else { panic!("no root") };
+        assert_eq!(*listing, Hash::of_listing(&tree.list(&RelPath::root()).unwrap()));
+    }
+
+    #[test]
+    fn damaged_or_oversized_texts_are_refused() {
+        let good = Index::of(&Memory::of([("a", "1")]).unwrap()).unwrap().to_text();
+        let limits = IndexLimits::default();
+        for text in [
+            String::new(),
+            good.replace("sluice-index 1", "sluice-index 2"),
+            good.replace(" a\n", " ../a\n"),
+            good.replace(" a\n", " /a\n"),
+            good.trim_end().to_owned(),
+            format!("{good}z\n"),
+            format!("{good}{}", good.lines().last().unwrap()),
+        ] {
+            assert!(Index::parse(&text, limits).is_err(), "{text}");
+        }
+        assert!(Index::parse(&good, IndexLimits { bytes: 10, ..limits }).is_err());
+        assert!(Index::parse(&good, IndexLimits { entries: 1, ..limits }).is_err());
+    }
+}

@@ -1,0 +1,124 @@
+//! Deleting: preconditions, finalizers and propagation.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::kinds::Kind;
+use crate::object::{self, is_deleting, meta, metadata, section};
+use crate::status::Refusal;
+use crate::store::{Key, Store};
+
+/// What happens to the dependents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+/// The options of a delete request.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) propagation: Propagation,
+    pub(crate) uid: String,
+    pub(crate) version: String,
+    pub(crate) dry_run: bool,
+}
+
+impl Options {
+    pub(crate) fn background() -> Self {
+        Self { propagation: Propagation::Background, uid: String::new(), version: String::new(), dry_run: false }
+    }
+
+    /// Reads `DeleteOptions` from the body, the query having the last word.
+    pub(crate) fn read(body: &Value, query: &crate::request::Query) -> Result<Self, Refusal> {
+        let given = match query.get("propagationPolicy") {
+            "" => object::text(body, "/propagationPolicy"),
+            given => given,
+        };
+        let orphan = query.get("orphanDependents") == "true"
+            || body.get("orphanDependents").and_then(Value::as_bool).unwrap_or(false);
+        let propagation = match given {
+            "Foreground" => Propagation::Foreground,
+            "Orphan" => Propagation::Orphan,
+            "" if orphan => Propagation::Orphan,
+            "" | "Background" => Propagation::Background,
+            other => return Err(Refusal::bad_request(format!("invalid propagationPolicy: {other:?}"))),
+        };
+        let dry = body.get("dryRun").and_then(Value::as_array).is_some_and(|list| list.contains(&json!("All")));
+        Ok(Self {
+            propagation,
+            uid: object::text(body, "/preconditions/uid").to_owned(),
+            version: object::text(body, "/preconditions/resourceVersion").to_owned(),
+            dry_run: dry || query.is_dry_run(),
+        })
+    }
+}
+
+/// The outcome: gone at once, or still there with a deletion timestamp.
+pub(crate) enum Deleted {
+    Gone(Arc<Value>),
+    Going(Arc<Value>),
+}
+
+/// Deletes one object.
+pub(crate) fn delete(store: &mut Store, kind: &Kind, key: &Key, options: &Options) -> Result<Deleted, Refusal> {
+    let resource = kind.resource();
+    let subject = kind.subject(&key.1);
+    let old = store.get(&resource, key).cloned().ok_or_else(|| Refusal::not_found(&subject))?;
+    if !options.uid.is_empty() && options.uid != meta(&old, "uid") {
+        let text = format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", options.uid, meta(&old, "uid"));
+        return Err(Refusal::conflict(&subject, &text));
+    }
+    if !options.version.is_empty() && options.version != meta(&old, "resourceVersion") {
+        let text = format!(
+            "Precondition failed: ResourceVersion in precondition: {}, ResourceVersion in object meta: {}",
+            options.version,
+            meta(&old, "resourceVersion")
+        );
+        return Err(Refusal::conflict(&subject, &text));
+    }
+    let mut value = (*old).clone();
+    let mut finalizers = object::finalizers(&value);
+    finalizers.retain(|entry| entry != "foregroundDeletion" && entry != "orphan");
+    match options.propagation {
+        Propagation::Foreground => finalizers.push("foregroundDeletion".into()),
+        Propagation::Orphan => finalizers.push("orphan".into()),
+        Propagation::Background => {}
+    }
+    let held = kind.is("", "Namespace") && object::text(&value, "/spec/finalizers/0") != "";
+    let lingers = held || !finalizers.is_empty();
+    object::set_finalizers(&mut value, finalizers);
+    if lingers {
+        if !is_deleting(&value) {
+            let metadata = metadata(&mut value);
+            metadata.insert("deletionTimestamp".into(), json!(object::now()));
+            metadata.insert("deletionGracePeriodSeconds".into(), json!(0));
+            if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
+                metadata.insert("generation".into(), json!(generation + 1));
+            }
+        }
+        if kind.is("", "Namespace") {
+            metadata(&mut value).remove("deletionGracePeriodSeconds");
+            section(&mut value, "status").insert("phase".into(), json!("Terminating"));
+        }
+        if options.dry_run || value == *old {
+            return Ok(Deleted::Going(Arc::new(value)));
+        }
+        return Ok(Deleted::Going(store.put(&resource, value)));
+    }
+    if options.dry_run {
+        return Ok(Deleted::Gone(old));
+    }
+    Ok(Deleted::Gone(store.take(&resource, key).unwrap_or(old)))
+}
+
+/// The `Status` that answers a completed deletion.
+pub(crate) fn success(kind: &Kind, gone: &Value) -> Value {
+    let mut details = json!({"name": meta(gone, "name"), "kind": kind.plural, "uid": meta(gone, "uid")});
+    if !kind.group.is_empty() {
+        object::as_map(&mut details).insert("group".into(), json!(kind.group));
+    }
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Subcommand, ValueEnum};
 
 use binaries::Binaries;
+pub(crate) use binaries::helm;
 use credentials::Credentials;
 use processes::Processes;
 pub(crate) use processes::free_port;
@@ -91,7 +92,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Test { flags } => {
             let dir = args.dir.unwrap_or_else(|| cache.join(format!("test-{}", std::process::id())));
             let kubeconfig = up(&cache, &dir, args.version, &UpArgs::default()).await?;
-            let outcome = scenarios(&kubeconfig, &flags).await;
+            let outcome = check_on(&kubeconfig, &cache, &flags).await;
             down(&dir)?;
             outcome
         }
@@ -142,6 +143,12 @@ fn status(dir: &Path) -> Result<()> {
     }
     println!("export KUBECONFIG={}", dir.join("kubeconfig").display());
     Ok(())
+}
+
+/// What can be installed, and the scenarios.
+async fn check_on(kubeconfig: &Path, cache: &Path, flags: &[String]) -> Result<()> {
+    crate::install::check(&crate::world::client(kubeconfig).await?, cache).await?;
+    scenarios(kubeconfig, flags).await
 }
 
 /// The scenarios of `tests/`, with every server they start replaced by the one behind `kubeconfig`.

@@ -60,6 +60,18 @@ pub(super) async fn find_or_build(cache: &Path, minor: &str) -> Result<Binaries>
     })
 }
 
+/// The real helm, built once from its pinned module.
+///
+/// # Errors
+/// When there is no Go toolchain, or the build fails.
+pub(crate) async fn helm(cache: &Path) -> Result<PathBuf> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm");
+    let version = pinned(&module.join("go.mod"), "helm.sh/helm/v4")?;
+    let target = cache.join(format!("helm-{version}")).join("helm");
+    build(&target, "helm.sh/helm/v4/cmd/helm", &module, &version).await?;
+    Ok(target)
+}
+
 fn assets_in(folder: &Path) -> Result<Binaries> {
     let optional = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
     let required = |name: &str| {
@@ -92,11 +104,14 @@ async fn build(target: &Path, package: &str, module: &Path, version: &str) -> Re
         return Ok(());
     }
     let name = target.file_name().unwrap_or_default().to_string_lossy();
-    eprintln!("building {name} (Kubernetes {version}; once, some minutes) …");
+    eprintln!("building {name} {version} (once, some minutes) …");
     let begun = Instant::now();
     let (major, minor) = version.split_once('.').unwrap_or((version, ""));
     let minor = minor.split('.').next().unwrap_or("");
     let stamp = "-X k8s.io/component-base/version";
+    if let Some(folder) = target.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
     let partial = target.with_extension("partial");
     let status = Command::new("go")
         .current_dir(module)

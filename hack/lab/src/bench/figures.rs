@@ -1,0 +1,119 @@
+//! Figures, their aims, and how they are shown.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use sluice_testkit::GitServer;
+
+/// All figures of one run.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    server: &'static str,
+    cores: usize,
+    concurrent: u16,
+    figures: Vec<Figure>,
+    #[serde(skip)]
+    scenario: String,
+}
+
+#[derive(Serialize)]
+struct Figure {
+    scenario: String,
+    name: String,
+    value: f64,
+    unit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aim: Option<f64>,
+}
+
+impl Report {
+    pub(crate) fn new(real: bool, concurrent: u16) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let server = if real { "real" } else { "embedded" };
+        Self { server, cores, concurrent, figures: Vec::new(), scenario: String::new() }
+    }
+
+    /// Names the scenario that the next figures belong to.
+    pub(crate) fn begin(&mut self, scenario: &str) {
+        eprintln!("measuring {scenario} …");
+        self.scenario = scenario.to_owned();
+    }
+
+    /// Notes a figure; the aim is on 2 cores with a real server.
+    pub(crate) fn note(&mut self, name: impl Into<String>, value: f64, unit: &'static str, aim: Option<f64>) {
+        let figure = Figure { scenario: self.scenario.clone(), name: name.into(), value, unit, aim };
+        eprintln!("  {}", line(&figure));
+        self.figures.push(figure);
+    }
+
+    /// A span of time, in the unit that reads best.
+    pub(crate) fn time(&mut self, name: impl Into<String>, value: Duration, aim: Option<Duration>) {
+        if aim.unwrap_or(value) < Duration::from_secs(1) {
+            self.note(name, value.as_secs_f64() * 1e3, "ms", aim.map(|aim| aim.as_secs_f64() * 1e3));
+        } else {
+            self.note(name, value.as_secs_f64(), "s", aim.map(|aim| aim.as_secs_f64()));
+        }
+    }
+
+    /// Median and 99th percentile of some latencies.
+    pub(crate) fn percentiles(
+        &mut self,
+        name: &str,
+        mut latencies: Vec<Duration>,
+        p50: Duration,
+        p99: Duration,
+    ) {
+        latencies.sort_unstable();
+        let at = |share: f64| {
+            let rank = (latencies.len() as f64 * share).ceil() as usize;
+            latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+        };
+        let (median, tail) = (at(0.5), at(0.99));
+        self.time(format!("{name}: p50"), median, Some(p50));
+        self.time(format!("{name}: p99"), tail, Some(p99));
+    }
+
+    /// The Git server's own time, apart from what the controllers needed.
+    pub(crate) fn git(&mut self, git: &GitServer) {
+        let (requests, spent) = git.spent();
+        self.note("Git server: requests", requests as f64, "", None);
+        self.note("Git server: its own time", spent.as_secs_f64(), "s", None);
+    }
+
+    /// The table.
+    pub(crate) fn print(&self) {
+        println!("\n{} API server, {} cores, --concurrent {}\n", self.server, self.cores, self.concurrent);
+        let mut scenario = "";
+        for figure in &self.figures {
+            if figure.scenario != scenario {
+                scenario = &figure.scenario;
+                println!("{scenario}");
+            }
+            println!("  {}", line(figure));
+        }
+        if self.server == "embedded" {
+            println!(
+                "\nAims are for a real server; figures of the embedded API compare only with each other."
+            );
+        }
+    }
+
+    /// The same as JSON.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        std::fs::write(path, serde_json::to_vec_pretty(self)?).with_context(|| path.display().to_string())
+    }
+}
+
+fn line(figure: &Figure) -> String {
+    let aim = match figure.aim {
+        Some(aim) => format!("aim {:>9} {}", number(aim), if figure.value <= aim { "✓" } else { "✗" }),
+        None => String::new(),
+    };
+    format!("{:<58} {:>9} {:<3} {aim}", figure.name, number(figure.value), figure.unit)
+}
+
+fn number(value: f64) -> String {
+    if value >= 100.0 || value == value.trunc() { format!("{value:.0}") } else { format!("{value:.2}") }
+}

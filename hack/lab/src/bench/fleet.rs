@@ -1,0 +1,127 @@
+//! Many Kustomizations of four objects: first sync, nudge, a quiet visit, a restart.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::api::{Api, DynamicObject, PostParams};
+use serde_json::json;
+
+use super::figures::Report;
+use crate::resources::{apply, kustomizations, namespace, nudge, ready_at, repositories, text};
+use crate::shapes;
+use crate::watching::Watching;
+use crate::world::World;
+
+pub(crate) const NAMESPACE: &str = "bench";
+const LIMIT: Duration = Duration::from_secs(900);
+const CLIENTS: usize = 32;
+
+/// Creates the source and waits for its artifact; gives the commit.
+pub(crate) async fn repository(
+    world: &World,
+    name: &str,
+    files: &[(&str, Option<&str>)],
+) -> Result<(sluice_testkit::Repository, String)> {
+    let (repository, url) = world.repository(name)?;
+    let commit = repository.commit("first", files)?;
+    namespace(&world.client, NAMESPACE).await?;
+    let sources = repositories(&world.client, NAMESPACE);
+    let source = json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"interval": "1h", "url": url, "ref": {"branch": "main"}},
+    });
+    apply(&sources, name, &source).await?;
+    crate::resources::wait(&sources, name, LIMIT, |object| {
+        text(object, "/status/artifact/revision").ends_with(&commit)
+    })
+    .await?;
+    Ok((repository, commit))
+}
+
+/// Creates objects as fast as the server takes them.
+pub(crate) async fn create_all(api: &Api<DynamicObject>, objects: Vec<serde_json::Value>) -> Result<()> {
+    stream::iter(objects)
+        .map(|object| async move {
+            let object: DynamicObject = serde_json::from_value(object)?;
+            api.create(&PostParams::default(), &object).await?;
+            anyhow::Ok(())
+        })
+        .buffer_unordered(CLIENTS)
+        .try_collect::<Vec<()>>()
+        .await?;
+    Ok(())
+}
+
+/// Measures a fleet of `count` Kustomizations.
+pub(crate) async fn measure(report: &mut Report, world: &mut World, count: usize) -> Result<()> {
+    let (_, commit) = repository(world, "fleet", &shapes::application()).await?;
+    let all = kustomizations(&world.client, NAMESPACE);
+    let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
+
+    let before = (world.kustomize.process.usage(), world.kustomize.requests().await?);
+    let watching = Watching::start(all.clone());
+    let begun = Instant::now();
+    create_all(
+        &all,
+        (0..count).map(|index| shapes::kustomization(NAMESPACE, "fleet", "app", "./app", index)).collect(),
+    )
+    .await?;
+    watching.until(count, LIMIT, |object| ready_at(object, &commit)).await?;
+    report.time(format!("{count} Kustomizations × 4 objects, all Ready"), begun.elapsed(), seconds(20));
+    let after = (world.kustomize.process.usage(), world.kustomize.requests().await?);
+    let each = |total: f64| total / count as f64;
+    report.note("API requests each, with Events", each((after.1 - before.1) as f64), "", Some(14.0));
+    report.note("CPU each", each((after.0.cpu - before.0.cpu).as_secs_f64() * 1e3), "ms", Some(5.0));
+    report.note("peak memory of kustomize-controller", megabytes(after.0.peak), "MB", Some(60.0));
+    report.note(
+        "peak memory of source-controller",
+        megabytes(world.source.process.usage().peak),
+        "MB",
+        Some(25.0),
+    );
+
+    let before = world.kustomize.requests().await?;
+    let begun = Instant::now();
+    let token = "nudge-1";
+    let api = &all;
+    stream::iter(0..count)
+        .map(|index| async move { nudge(api, &format!("app-{index}"), token).await })
+        .buffer_unordered(CLIENTS)
+        .try_collect::<Vec<()>>()
+        .await?;
+    watching.until(count, LIMIT, |object| text(object, "/status/lastHandledReconcileAt") == token).await?;
+    report.time(format!("{count} nudged, nothing changed, all answered"), begun.elapsed(), seconds(4));
+    // Events follow the answers; they are counted once the queue is silent.
+    let after = settled(world).await?;
+    report.note("API requests each, with Events", each((after - before) as f64), "", Some(2.0));
+
+    let begun = Instant::now();
+    world.restart_kustomize().await?;
+    let settled_requests = settled(world).await?;
+    report.time("restart: processes up and silent again", begun.elapsed() - QUIET, seconds(3));
+    report.note("API requests after the restart", settled_requests as f64, "", None);
+    Ok(())
+}
+
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Waits until kustomize-controller has made no request for a while; gives its count.
+pub(crate) async fn settled(world: &World) -> Result<u64> {
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    let (mut last, mut since) = (world.kustomize.requests().await?, Instant::now());
+    loop {
+        ticks.tick().await;
+        let now = world.kustomize.requests().await?;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        } else if since.elapsed() >= QUIET {
+            return Ok(now);
+        }
+    }
+}
+
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

@@ -1,0 +1,55 @@
+//! One Kustomization of many objects.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::figures::Report;
+use super::fleet::{self, NAMESPACE};
+use crate::resources::{apply, kustomizations, nudge, ready_at, repositories, text, wait};
+use crate::world::World;
+
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// First sync of `count` ConfigMaps, a nudge with nothing changed, one changed.
+pub(super) async fn measure(report: &mut Report, world: &World, count: usize) -> Result<()> {
+    let manifests = |step: usize| {
+        (0..count).fold(String::new(), |mut text, index| {
+            let step = if index == count / 2 { step } else { 0 };
+            // Writing into a String cannot fail.
+            let _ = write!(text, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big-{index}}}\ndata: {{step: \"{step}\", index: \"{index}\"}}\n");
+            text
+        })
+    };
+    let (repository, commit) =
+        fleet::repository(world, "big", &[("big/all.yaml", Some(&manifests(0)))]).await?;
+    let all = kustomizations(&world.client, NAMESPACE);
+    let big = json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+        "metadata": {"name": "big", "namespace": NAMESPACE},
+        "spec": {"interval": "1h", "prune": true, "wait": true, "timeout": "5m", "path": "./big", "targetNamespace": NAMESPACE,
+                 "sourceRef": {"kind": "GitRepository", "name": "big"}},
+    });
+    let begun = Instant::now();
+    apply(&all, "big", &big).await?;
+    wait(&all, "big", LIMIT, |object| ready_at(object, &commit)).await?;
+    report.time(
+        format!("one Kustomization of {count} objects: first sync"),
+        begun.elapsed(),
+        Some(Duration::from_secs(5)),
+    );
+
+    let begun = Instant::now();
+    nudge(&all, "big", "nothing").await?;
+    wait(&all, "big", LIMIT, |object| text(object, "/status/lastHandledReconcileAt") == "nothing").await?;
+    report.time("… nudged, nothing changed", begun.elapsed(), Some(Duration::from_millis(300)));
+
+    let commit = repository.commit("change one", &[("big/all.yaml", Some(&manifests(1)))])?;
+    let begun = Instant::now();
+    nudge(&repositories(&world.client, NAMESPACE), "big", "one").await?;
+    wait(&all, "big", LIMIT, |object| ready_at(object, &commit)).await?;
+    report.time("… one object changed, Ready again", begun.elapsed(), Some(Duration::from_millis(500)));
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! What people install is installable: every kustomization of `config/` built by our own engine, every chart linted and
+//! rendered by the real helm, and all of it dry-run applied to a server.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::discovery::{Discovery, Scope};
+use serde_json::Value;
+use sluice_manifest::{Object, read_objects, yaml::Limits};
+use sluice_testkit::process::program;
+use tokio::process::Command;
+
+use crate::cluster::helm;
+use crate::resources::{install_crds, namespace};
+
+const NAMESPACE: &str = "flux-system";
+
+/// Kustomizations that stand alone.
+const BASES: [&str; 3] = ["config/default", "config/source-controller", "config/kustomize-controller"];
+
+/// Components, each tried on top of `config/default`. Pod monitors need kinds that a bare server lacks, so they are built only.
+const COMPONENTS: [(&str, bool); 4] = [
+    ("multi-tenant", true),
+    ("high-availability", true),
+    ("persistent-artifacts", true),
+    ("pod-monitors", false),
+];
+
+/// A chart and values to render it with.
+const RELEASES: [(&str, &[&str]); 5] = [
+    ("source-controller", &[]),
+    ("source-controller", &["persistence.enabled=true", "networkPolicy.enabled=false"]),
+    ("kustomize-controller", &[]),
+    ("kustomize-controller", &["multiTenancy.enabled=true", "replicas=2", "extraArgs={--concurrent=20}"]),
+    ("sluice", &["source-controller.logLevel=debug"]),
+];
+
+/// Builds, lints, renders and dry-run applies everything installable.
+pub(crate) async fn check(client: &Client, cache: &Path) -> Result<()> {
+    namespace(client, NAMESPACE).await?;
+    install_crds(client).await?;
+    let discovery = Discovery::new(client.clone()).run().await?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    for base in BASES {
+        let text = build(&root.join(base)).await?;
+        dry_run(client, &discovery, base, &text).await?;
+    }
+    let scratch = tempfile::tempdir_in(root.join("target"))?;
+    for (component, apply) in COMPONENTS {
+        let text = with_component(&root, scratch.path(), component).await?;
+        if apply {
+            dry_run(client, &discovery, component, &text).await?;
+        }
+    }
+    let helm = helm(cache).await?;
+    run(&helm, &["dependency", "build", "charts/sluice"], &root).await?;
+    for (chart, values) in RELEASES {
+        let path = format!("charts/{chart}");
+        run(&helm, &["lint", "--strict", &path], &root).await?;
+        let mut arguments = vec!["template", chart, &path, "--namespace", NAMESPACE, "--include-crds"];
+        for value in values {
+            arguments.extend(["--set", value]);
+        }
+        let text = run(&helm, &arguments, &root).await?;
+        dry_run(client, &discovery, &format!("{path} {values:?}"), &text).await?;
+    }
+    println!("config/ and charts/: built, linted, rendered and dry-run applied");
+    Ok(())
+}
+
+async fn build(folder: &Path) -> Result<String> {
+    let path = folder.display().to_string();
+    run(&program("kustomize-build")?, &["--load-restrictor", "LoadRestrictionsNone", &path], folder).await
+}
+
+async fn with_component(root: &Path, scratch: &Path, component: &str) -> Result<String> {
+    let folder = scratch.join(component);
+    std::fs::create_dir_all(&folder)?;
+    let (default, component) = (root.join("config/default"), root.join("config/components").join(component));
+    let way = |to: &Path| relative(&folder, to);
+    let text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [\"{}\"]\ncomponents: [\"{}\"]\n",
+        way(&default)?,
+        way(&component)?
+    );
+    std::fs::write(folder.join("kustomization.yaml"), text)?;
+    build(&folder).await
+}
+
+/// The way from one folder to another; both absolute.
+fn relative(from: &Path, to: &Path) -> Result<String> {
+    let (from, to) = (from.canonicalize()?, to.canonicalize()?);
+    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let climb = from.components().skip(shared).map(|_| PathBuf::from(".."));
+    let way: PathBuf =
+        climb.chain(to.components().skip(shared).map(|part| PathBuf::from(part.as_os_str()))).collect();
+    Ok(way.display().to_string())
+}
+
+async fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .await
+        .with_context(|| program.display().to_string())?;
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{} {}:\n{stdout}{stderr}", program.display(), arguments.join(" "));
+    Ok(stdout.into_owned())
+}
+
+async fn dry_run(client: &Client, discovery: &Discovery, what: &str, text: &str) -> Result<()> {
+    let objects = read_objects(text, what, Limits::default())?;
+    ensure!(!objects.is_empty(), "{what} renders nothing");
+    for object in &objects {
+        apply(client, discovery, object)
+            .await
+            .with_context(|| format!("{what}: {}/{}", object.kind(), object.name()))?;
+    }
+    println!("{what}: {} objects", objects.len());
+    Ok(())
+}
+
+async fn apply(client: &Client, discovery: &Discovery, object: &Object) -> Result<()> {
+    let gvk = kube::core::GroupVersionKind::gvk(object.group(), object.version(), object.kind());
+    let (resource, capabilities) =
+        discovery.resolve_gvk(&gvk).with_context(|| format!("the server has no {gvk:?}"))?;
+    let api: Api<DynamicObject> = match (capabilities.scope, object.namespace()) {
+        (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
+        (Scope::Namespaced, namespace) => {
+            Api::namespaced_with(client.clone(), namespace.unwrap_or(NAMESPACE), &resource)
+        }
+    };
+    let parameters = PatchParams {
+        field_validation: Some(kube::api::ValidationDirective::Strict),
+        ..PatchParams::apply("lab").force().dry_run()
+    };
+    let patch: Patch<&Value> = Patch::Apply(object.value());
+    api.patch(object.name(), &parameters, &patch).await?;
+    Ok(())
+}

@@ -24,4 +24,4 @@ pub const MAX_TEXT: usize = 8 * 1024;
 /// How deep loops (`all`, `exists`, `map`, `filter`, …) may be nested.
 pub const MAX_NESTING: usize = 4;
 /// How many elements the loops of one evaluation may visit in all.
-pub const MAX_STEPS: usize = 200_000;
+pub const MAX_STEPS: usize = 20_000;

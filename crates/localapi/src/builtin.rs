@@ -12,15 +12,37 @@ pub(crate) use defaults::fill_defaults;
 pub(crate) use validate::{validate, validate_metadata};
 
 use crate::kinds::Kind;
-use crate::object::{self, as_map, default_to, meta, metadata, section};
+use crate::object::{as_map, default_to, meta, section};
 use crate::store::Store;
+
+/// What an object of this kind holds before anything is set: structs that are always there, and so never "added".
+pub(crate) fn blank(kind: &Kind) -> Value {
+    let template = || json!({"metadata": {}, "spec": {"containers": null}});
+    match kind.kind.as_str() {
+        "Deployment" | "StatefulSet" | "DaemonSet" => json!({"metadata": {}, "status": {},
+            "spec": {"strategy": {}, "updateStrategy": {}, "template": template()}}),
+        "ReplicaSet" => json!({"metadata": {}, "spec": {"template": template()}, "status": {}}),
+        "Job" => json!({"metadata": {}, "spec": {"template": template()}, "status": {}}),
+        "CronJob" => json!({"metadata": {}, "status": {},
+            "spec": {"jobTemplate": {"metadata": {}, "spec": {"template": template()}}}}),
+        "Pod" => json!({"metadata": {}, "spec": {"containers": null}, "status": {}}),
+        "Service" | "Ingress" => json!({"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}}),
+        "HorizontalPodAutoscaler" => json!({"metadata": {}, "spec": {"scaleTargetRef": {}}, "status": {}}),
+        "PersistentVolumeClaim" => json!({"metadata": {}, "spec": {"resources": {}}, "status": {}}),
+        "NetworkPolicy" => json!({"metadata": {}, "spec": {"podSelector": {}}}),
+        "RoleBinding" | "ClusterRoleBinding" => json!({"metadata": {}, "roleRef": {}}),
+        "Role" | "ClusterRole" => json!({"metadata": {}, "rules": null}),
+        "Event" => json!({"metadata": {}, "involvedObject": {}, "source": {}, "eventTime": null, "firstTimestamp": null,
+            "lastTimestamp": null, "reportingComponent": "", "reportingInstance": ""}),
+        "CustomResourceDefinition" => json!({"metadata": {}, "spec": {"names": {}, "versions": null}, "status": {}}),
+        _ => json!({"metadata": {}, "spec": {}, "status": {}}),
+    }
+}
 
 /// What storage adds to a new object, after ownership was recorded.
 pub(crate) fn prepare_create(store: &mut Store, kind: &Kind, value: &mut Value) {
     match kind.kind.as_str() {
         "Namespace" => {
-            let name = meta(value, "name").to_owned();
-            section(metadata_value(value), "labels").insert("kubernetes.io/metadata.name".into(), json!(name));
             section(value, "spec").insert("finalizers".into(), json!(["kubernetes"]));
             section(value, "status").insert("phase".into(), json!("Active"));
         }
@@ -33,11 +55,6 @@ pub(crate) fn prepare_create(store: &mut Store, kind: &Kind, value: &mut Value) 
         }
         "PersistentVolume" | "PersistentVolumeClaim" => {
             section(value, "status").insert("phase".into(), json!("Pending"));
-            let guard = if kind.kind == "PersistentVolume" { "kubernetes.io/pv-protection" } else { "" };
-            if !guard.is_empty() && object::finalizers(value).is_empty() {
-                // Nothing here removes the guard again, so none is set.
-                metadata(value).remove("finalizers");
-            }
         }
         "Pod" => {
             let status = section(value, "status");
@@ -45,14 +62,6 @@ pub(crate) fn prepare_create(store: &mut Store, kind: &Kind, value: &mut Value) 
             status.insert("qosClass".into(), json!("BestEffort"));
         }
         "Job" => label_job(value),
-        "CustomResourceDefinition" => {
-            let mut list = object::finalizers(value);
-            let guard = "customresourcecleanup.apiextensions.k8s.io".to_owned();
-            if !list.contains(&guard) {
-                list.push(guard);
-            }
-            object::set_finalizers(value, list);
-        }
         "Deployment" | "ReplicaSet" | "CronJob" | "PodDisruptionBudget" | "ResourceQuota" | "Node" => {
             section(value, "status");
         }
@@ -93,8 +102,9 @@ fn allocate_address(store: &mut Store, value: &mut Value) {
     };
     spec.insert("clusterIP".into(), json!(address));
     spec.insert("clusterIPs".into(), json!([address]));
-    default_to(spec, "ipFamilies", json!(["IPv4"]));
-    default_to(spec, "ipFamilyPolicy", "SingleStack");
+    let both = address == "None" && !spec.contains_key("selector");
+    default_to(spec, "ipFamilies", if both { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) });
+    default_to(spec, "ipFamilyPolicy", if both { "RequireDualStack" } else { "SingleStack" });
 }
 
 fn label_job(value: &mut Value) {
@@ -130,10 +140,6 @@ pub(crate) fn prepare_update(kind: &Kind, old: &Value, value: &mut Value) {
                     default_to(spec, field, kept.clone());
                 }
             }
-        }
-        "Namespace" => {
-            let name = meta(old, "name").to_owned();
-            section(metadata_value(value), "labels").insert("kubernetes.io/metadata.name".into(), json!(name));
         }
         "PersistentVolumeClaim" => {
             let spec = section(value, "spec");

@@ -191,7 +191,7 @@ fn establish(store: &mut Store, definition: &Value, place: &Place) {
     status.insert("storedVersions".into(), Value::Array(versions));
     let condition = |kind: &str, reason: &str, message: &str| {
         json!({"type": kind, "status": "True", "reason": reason, "message": message,
-            "lastTransitionTime": object::now(), "observedGeneration": generation})
+            "lastTransitionTime": object::now()})
     };
     if !status.contains_key("conditions") {
         let conditions = [

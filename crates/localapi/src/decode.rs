@@ -10,12 +10,23 @@ pub(crate) struct Findings {
     /// Dotted paths of fields the type does not have.
     pub(crate) unknown: Vec<String>,
     /// The first value that does not fit a built-in type.
-    pub(crate) misfit: Option<String>,
+    pub(crate) misfit: Option<Misfit>,
 }
 
 /// Drops what the type does not know and, in built-in types, what is null or empty.
 pub(crate) fn decode(ty: Type<'_>, value: &Value, findings: &mut Findings) -> Value {
-    walk(ty, value, "", findings).unwrap_or_else(|| Value::Object(Map::new()))
+    let at = Place { path: String::new(), plain: String::new(), owner: "" };
+    walk(ty, value, &at, findings).unwrap_or_else(|| Value::Object(Map::new()))
+}
+
+/// Where decoding stands.
+struct Place {
+    /// Dotted path with indexes, as strict decoding reports it.
+    path: String,
+    /// Path of struct fields alone, as the JSON decoder reports it.
+    plain: String,
+    /// The struct that holds the field.
+    owner: &'static str,
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -23,13 +34,30 @@ fn join(path: &str, name: &str) -> String {
 }
 
 /// Optional strings behind a pointer: an empty one is a value of its own.
-const KEPT_EMPTY: [&str; 6] =
-    ["storageClassName", "ingressClassName", "namespace!", "holderIdentity", "loadBalancerClass", "volumeName!"];
+const KEPT_EMPTY: [&str; 4] = ["storageClassName", "ingressClassName", "holderIdentity", "loadBalancerClass"];
 
-fn walk(ty: Type<'_>, value: &Value, path: &str, findings: &mut Findings) -> Option<Value> {
+/// Numbers and flags that are no pointers: their zero is the same as absence.
+const DROPPED_ZERO: [&str; 14] = [
+    "minReadySeconds",
+    "hostPort",
+    "nodePort",
+    "initialDelaySeconds",
+    "paused",
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "readOnly",
+    "publishNotReadyAddresses",
+    "count",
+];
+
+fn walk(ty: Type<'_>, value: &Value, at: &Place, findings: &mut Findings) -> Option<Value> {
     if ty.node.typed && !value.is_null() && !fits(ty.node.kind, value) {
         if findings.misfit.is_none() {
-            findings.misfit = Some(misfit(ty.node.kind, value, path));
+            findings.misfit = Some(Misfit::new(ty.node.kind, value, at));
         }
         return None;
     }
@@ -38,7 +66,7 @@ fn walk(ty: Type<'_>, value: &Value, path: &str, findings: &mut Findings) -> Opt
         Value::Object(map) => {
             let mut out = Map::new();
             for (name, child) in map {
-                let step = join(path, name);
+                let path = join(&at.path, name);
                 let below = match ty.child(name) {
                     Some(below) => below,
                     None if ty.node.embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") => {
@@ -46,13 +74,18 @@ fn walk(ty: Type<'_>, value: &Value, path: &str, findings: &mut Findings) -> Opt
                         continue;
                     }
                     None => {
-                        findings.unknown.push(step);
+                        findings.unknown.push(path);
                         continue;
                     }
                 };
+                let declared = ty.declares(name);
+                let step = Place {
+                    path,
+                    plain: if declared { join(&at.plain, name) } else { at.plain.clone() },
+                    owner: if declared { ty.node.name } else { at.owner },
+                };
                 let Some(kept) = walk(below, child, &step, findings) else { continue };
                 let required = ty.field(name).is_some_and(|field| field.required);
-                let declared = ty.declares(name);
                 if below.node.typed && declared && !required && is_hollow(below, name, &kept) {
                     continue;
                 }
@@ -61,8 +94,10 @@ fn walk(ty: Type<'_>, value: &Value, path: &str, findings: &mut Findings) -> Opt
             Some(Value::Object(out))
         }
         Value::Array(list) => {
-            let items = list.iter().enumerate();
-            let kept = items.filter_map(|(i, item)| walk(ty.items(), item, &format!("{path}[{i}]"), findings));
+            let kept = list.iter().enumerate().filter_map(|(index, item)| {
+                let path = format!("{}[{index}]", at.path);
+                walk(ty.items(), item, &Place { path, plain: at.plain.clone(), owner: at.owner }, findings)
+            });
             Some(Value::Array(kept.collect()))
         }
         other => Some(other.clone()),
@@ -74,7 +109,9 @@ fn is_hollow(ty: Type<'_>, name: &str, value: &Value) -> bool {
         Value::String(text) => text.is_empty() && !KEPT_EMPTY.contains(&name),
         Value::Array(list) => list.is_empty(),
         // A map vanishes when empty; an object of fields is a pointer and stays.
-        Value::Object(map) => map.is_empty() && ty.node.fields.is_empty(),
+        Value::Object(map) => map.is_empty() && ty.node.element.is_some(),
+        Value::Number(number) => number.as_i64() == Some(0) && DROPPED_ZERO.contains(&name),
+        Value::Bool(false) => DROPPED_ZERO.contains(&name),
         _ => false,
     }
 }
@@ -92,35 +129,35 @@ fn fits(kind: Kind, value: &Value) -> bool {
     }
 }
 
-fn misfit(kind: Kind, value: &Value, path: &str) -> String {
-    let found = match value {
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        _ => "object",
-    };
-    let wanted = match kind {
-        Kind::String | Kind::Bytes | Kind::Time => "string",
-        Kind::Integer => "int32",
-        Kind::Boolean => "bool",
-        Kind::List => "[]interface {}",
-        _ => "map[string]interface {}",
-    };
-    let plain: String = strip_indexes(path);
-    format!("json: cannot unmarshal {found} into Go struct field .{plain} of type {wanted}")
+/// A value of the wrong type.
+#[derive(Debug)]
+pub(crate) struct Misfit {
+    /// As the JSON decoder words it.
+    pub(crate) decoding: String,
+    /// As server-side apply words it.
+    pub(crate) applying: String,
 }
 
-fn strip_indexes(path: &str) -> String {
-    let mut out = String::new();
-    let mut inside = false;
-    for c in path.chars() {
-        match c {
-            '[' => inside = true,
-            ']' => inside = false,
-            c if !inside => out.push(c),
-            _ => {}
+impl Misfit {
+    fn new(kind: Kind, value: &Value, at: &Place) -> Self {
+        let found = match value {
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            _ => "object",
+        };
+        let (wanted, expected) = match kind {
+            Kind::String | Kind::Bytes | Kind::Time => ("string", "string"),
+            Kind::Integer | Kind::Number => ("int32", "numeric (int or float)"),
+            Kind::Boolean => ("bool", "boolean"),
+            Kind::List => ("[]interface {}", "list"),
+            _ => ("map[string]interface {}", "map"),
+        };
+        let Place { path, plain, owner } = at;
+        Self {
+            decoding: format!("json: cannot unmarshal {found} into Go struct field {owner}.{plain} of type {wanted}"),
+            applying: format!(".{path}: expected {expected}, got {found}"),
         }
     }
-    out
 }

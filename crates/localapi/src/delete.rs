@@ -68,16 +68,20 @@ pub(crate) fn delete(store: &mut Store, kind: &Kind, key: &Key, options: &Option
     let subject = kind.subject(&key.1);
     let old = store.get(&resource, key).cloned().ok_or_else(|| Refusal::not_found(&subject))?;
     if !options.uid.is_empty() && options.uid != meta(&old, "uid") {
-        let text = format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", options.uid, meta(&old, "uid"));
-        return Err(Refusal::conflict(&subject, &text));
+        let text = format!(
+            "the UID in the precondition ({}) does not match the UID in record ({}). The object might have been deleted and then recreated",
+            options.uid,
+            meta(&old, "uid")
+        );
+        return Err(Refusal::failed_precondition(&subject, &text));
     }
     if !options.version.is_empty() && options.version != meta(&old, "resourceVersion") {
         let text = format!(
-            "Precondition failed: ResourceVersion in precondition: {}, ResourceVersion in object meta: {}",
+            "the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({}). The object might have been modified",
             options.version,
             meta(&old, "resourceVersion")
         );
-        return Err(Refusal::conflict(&subject, &text));
+        return Err(Refusal::failed_precondition(&subject, &text));
     }
     let mut value = (*old).clone();
     let mut finalizers = object::finalizers(&value);
@@ -86,6 +90,10 @@ pub(crate) fn delete(store: &mut Store, kind: &Kind, key: &Key, options: &Option
         Propagation::Foreground => finalizers.push("foregroundDeletion".into()),
         Propagation::Orphan => finalizers.push("orphan".into()),
         Propagation::Background => {}
+    }
+    let guard = "customresourcecleanup.apiextensions.k8s.io".to_owned();
+    if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") && !is_deleting(&old) && !finalizers.contains(&guard) {
+        finalizers.push(guard);
     }
     let held = kind.is("", "Namespace") && object::text(&value, "/spec/finalizers/0") != "";
     let lingers = held || !finalizers.is_empty();

@@ -83,7 +83,7 @@ fn list(call: &Call) -> Result<Response, Refusal> {
     let token = call.query.get("continue");
     if !token.is_empty() {
         let (from, after) = parse_continue(token)
-            .ok_or_else(|| Refusal::bad_request("continue key is not valid: unrecognized encoded version"))?;
+            .ok_or_else(|| Refusal::bad_request("invalid continue token: continue key is not valid"))?;
         if from < store.shelf(&resource).forgotten {
             return Err(Refusal::expired(
                 "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
@@ -95,6 +95,9 @@ fn list(call: &Call) -> Result<Response, Refusal> {
     drop(store);
     objects.retain(|object| selector.matches(object));
     let mut metadata = json!({"resourceVersion": version.to_string()});
+    if !call.kind.builtin && call.view().form != request::Form::Table {
+        as_map(&mut metadata).insert("continue".into(), json!(""));
+    }
     let limit = call.query.number("limit").and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
     if let Some(limit) = limit.filter(|limit| objects.len() > *limit) {
         let rest = objects.len() - limit;
@@ -169,8 +172,6 @@ fn written_response(call: &Call, written: &Written) -> Response {
     respond(code, call.view().single(&written.object), &written.warnings)
 }
 
-const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
-
 fn patch(call: &Call, write: &mut Write, store: &mut crate::store::Store, value: Value) -> Result<Written, Refusal> {
     let kind = call.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let patch = match kind.split(';').next().unwrap_or_default().trim() {
@@ -186,7 +187,7 @@ fn patch(call: &Call, write: &mut Write, store: &mut crate::store::Store, value:
             }
             return write.apply(store, &value);
         }
-        _ => return Err(Refusal::unsupported_media(PATCH_TYPES)),
+        _ => return Err(Refusal::unsupported_media(call.kind.builtin)),
     };
     write.patch(store, &patch)
 }

@@ -65,9 +65,8 @@ impl Entry {
         if !own.subresource.is_empty() {
             text.push_str(&format!(" with subresource \"{}\"", own.subresource));
         }
-        text.push_str(&format!(" using {}", own.api_version));
-        if own.operation == Operation::Update && !own.now.is_empty() {
-            text.push_str(&format!(" at {}", own.now));
+        if own.operation == Operation::Update {
+            text.push_str(&format!(" using {}", own.api_version));
         }
         text
     }
@@ -204,7 +203,8 @@ pub(crate) fn apply(
         entries.push(Entry { writer: unknown, set: without_system(fields_of(ty, &before)) });
     }
     let mut merged = merge(ty, &before, config);
-    let wanted = without_system(fields_of(ty, config));
+    let wanted = fields_of(ty, config);
+    let own_time = entries.iter().find(|entry| entry.is(writer)).map(|entry| entry.writer.now.clone());
     let last = entries.iter().find(|entry| entry.is(writer)).map(|entry| entry.set.clone()).unwrap_or_default();
     put(&mut entries, writer, wanted);
     if !last.is_empty() {
@@ -225,6 +225,12 @@ pub(crate) fn apply(
     }
     if !conflicts.is_empty() && !force {
         return Err(Refusal::apply_conflict(conflicts));
+    }
+    // Sharing what is there already is not worth a time stamp.
+    let changed = before != merged || live.is_none();
+    for entry in entries.iter_mut().filter(|entry| entry.is(writer)) {
+        entry.set = without_system(std::mem::take(&mut entry.set));
+        entry.writer.now = if changed { writer.now.clone() } else { own_time.clone().unwrap_or_default() };
     }
     write(&mut merged, entries);
     Ok(merged)

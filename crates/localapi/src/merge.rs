@@ -95,7 +95,8 @@ impl Comparison {
 
 /// Whether the pair is compared as one piece.
 fn together(ty: Type<'_>, old: &Value, new: &Value) -> bool {
-    ty.is_leaf(old) || ty.is_leaf(new) || (is_empty(Some(old)) && is_empty(Some(new)))
+    let leaf = |value: &Value| !value.is_null() && ty.is_leaf(value);
+    leaf(old) || leaf(new) || (is_empty(Some(old)) && is_empty(Some(new)))
 }
 
 /// Compares below a pair of values; the pair itself is the caller's to mark.

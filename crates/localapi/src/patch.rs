@@ -20,9 +20,8 @@ pub(crate) fn apply(ty: Type<'_>, object: &Value, patch: &Patch) -> Result<Value
             let operations: json_patch::Patch =
                 serde_json::from_value(operations.clone()).map_err(|error| Refusal::bad_request(error.to_string()))?;
             let mut out = object.clone();
-            json_patch::patch(&mut out, &operations).map_err(|error| {
-                let text = error.to_string();
-                Refusal::unprocessable(format!("the server rejected our request due to an error in our request: {text}"))
+            json_patch::patch(&mut out, &operations).map_err(|_| {
+                Refusal::unprocessable("the server rejected our request due to an error in our request")
             })?;
             Ok(out)
         }
@@ -93,7 +92,8 @@ fn strategic(ty: Type<'_>, live: &Value, patch: &Value, retain_keys: bool) -> Va
         }
         let by = ty.field(name).and_then(|field| field.merge.clone()).unwrap_or_default();
         if let (Some(Value::Array(list)), Some(order)) = (out.get_mut(name), order.as_array()) {
-            sort(list, &by, order);
+            let before = list.clone();
+            sort(list, &before, &by, order);
         }
     }
     Value::Object(out)
@@ -113,9 +113,7 @@ fn merge_scalars(before: &[Value], list: &[Value], order: Option<&Vec<Value>>) -
             out.push(item.clone());
         }
     }
-    if let Some(order) = order {
-        sort(&mut out, "", order);
-    }
+    sort(&mut out, before, "", order.map_or(list, Vec::as_slice));
     Value::Array(out)
 }
 
@@ -140,27 +138,27 @@ fn merge_objects(ty: Type<'_>, before: &[Value], list: &[Value], by: &str, order
             (None, false) => out.push(strategic(ty.items(), &Value::Object(Map::new()), change, false)),
         }
     }
-    if let Some(order) = order {
-        sort(&mut out, by, order);
-    }
+    sort(&mut out, before, by, order.map_or(list, Vec::as_slice));
     Value::Array(out)
 }
 
-/// Puts the named elements in the given order; the others keep their places after those before them.
-fn sort(list: &mut [Value], by: &str, order: &[Value]) {
+/// Puts the elements that the patch names in its order, and weaves in the others as they stood before.
+fn sort(list: &mut Vec<Value>, before: &[Value], by: &str, order: &[Value]) {
     let key = |item: &Value| if by.is_empty() { Some(item.clone()) } else { item.get(by).cloned() };
-    let wanted: Vec<Option<Value>> = order.iter().map(key).collect();
-    let mut last = 0;
-    let mut ranks: Vec<(usize, usize)> = Vec::with_capacity(list.len());
-    for (index, item) in list.iter().enumerate() {
-        let rank = wanted.iter().position(|other| *other == key(item));
-        last = rank.unwrap_or(last);
-        ranks.push((last, index));
-    }
-    let mut pairs: Vec<((usize, usize), Value)> = ranks.into_iter().zip(list.iter().cloned()).collect();
-    pairs.sort_by_key(|(rank, _)| *rank);
-    for (slot, (_, item)) in list.iter_mut().zip(pairs) {
-        *slot = item;
+    let was = |item: &Value| before.iter().position(|other| key(other) == key(item));
+    let named = |item: &Value| order.iter().position(|other| key(other) == key(item));
+    let (mut right, mut left): (Vec<Value>, Vec<Value>) = list.drain(..).partition(|item| named(item).is_some());
+    right.sort_by_key(named);
+    left.sort_by_key(was);
+    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
+    loop {
+        let from_left = match (left.peek(), right.peek()) {
+            (None, None) => return,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(l), Some(r)) => matches!((was(l), was(r)), (Some(l), Some(r)) if l < r),
+        };
+        list.extend(if from_left { left.next() } else { right.next() });
     }
 }
 

@@ -37,6 +37,24 @@ impl View {
         };
     }
 
+    /// An item of a list; those of built-in kinds go without apiVersion and kind.
+    fn write_item(&self, object: &Value, out: &mut Vec<u8>) {
+        let Some(map) = object.as_object().filter(|_| self.kind.builtin && self.form == Form::Full) else {
+            return self.write(object, out);
+        };
+        out.push(b'{');
+        let fields = map.iter().filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"));
+        for (index, (key, value)) in fields.enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            let _ = serde_json::to_writer(&mut *out, key);
+            out.push(b':');
+            let _ = serde_json::to_writer(&mut *out, value);
+        }
+        out.push(b'}');
+    }
+
     /// The object under the version asked for.
     pub(crate) fn shown(&self, object: &Value) -> Value {
         let mut value = object.clone();
@@ -59,7 +77,7 @@ impl View {
             if index > 0 {
                 out.push(b',');
             }
-            self.write(object, &mut out);
+            self.write_item(object, &mut out);
         }
         out.extend_from_slice(b"]}");
         out

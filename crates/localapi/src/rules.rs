@@ -108,7 +108,7 @@ impl Rules {
     }
 
     /// Appends what `value` does wrong to `causes`.
-    pub(crate) fn check(&self, path: &str, value: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    pub(crate) fn check(&self, path: &str, value: &Value, causes: &mut Vec<Cause>) {
         let mut say = |detail: String| causes.push(Cause::invalid(path, value, &format!("{path} in body {detail}")));
         match value {
             Value::String(text) => {
@@ -167,18 +167,31 @@ impl Rules {
             causes.push(Cause::new("FieldValueNotSupported", path, text));
         }
         self.check_junctors(path, value, causes);
+    }
+
+    /// Whether there are expressions to evaluate once everything else is right.
+    pub(crate) fn has_expressions(&self) -> bool {
+        !self.expressions.is_empty()
+    }
+
+    /// Evaluates the expressions.
+    pub(crate) fn evaluate(&self, path: &str, value: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
         for expression in &self.expressions {
             expression.check(path, value, old, causes);
         }
     }
 
     fn check_junctors(&self, path: &str, value: &Value, causes: &mut Vec<Cause>) {
-        let mut say = |detail: &str| causes.push(Cause::invalid(path, value, &format!("{path} in body {detail}")));
+        let mut say = |detail: &str| {
+            causes.push(Cause::new("FieldValueInvalid", "<nil>", format!("Invalid value: \"\": \"{path}\" {detail}")));
+        };
         if !self.any_of.is_empty() && !self.any_of.iter().any(|rules| rules.holds(value)) {
             say("must validate at least one schema (anyOf)");
         }
-        if !self.one_of.is_empty() && self.one_of.iter().filter(|rules| rules.holds(value)).count() != 1 {
-            say("must validate one and only one schema (oneOf)");
+        let found = self.one_of.iter().filter(|rules| rules.holds(value)).count();
+        if !self.one_of.is_empty() && found != 1 {
+            let count = if found == 0 { "none".to_owned() } else { found.to_string() };
+            say(&format!("must validate one and only one schema (oneOf). Found {count} valid alternatives"));
         }
         if self.not.as_ref().is_some_and(|rules| rules.holds(value)) {
             say("must not validate the schema (not)");
@@ -211,7 +224,7 @@ impl Rules {
                 rules.check_nested(&format!("{path}.{name}"), child, causes);
             }
         }
-        self.check(path, value, None, causes);
+        self.check(path, value, causes);
     }
 
     fn holds(&self, value: &Value) -> bool {

@@ -55,6 +55,8 @@ pub(crate) struct Field {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
+    /// The struct's name, of built-in types.
+    pub(crate) name: &'static str,
     pub(crate) fields: BTreeMap<String, Field>,
     /// Type of a map's values or a list's items.
     pub(crate) element: Option<Id>,
@@ -78,6 +80,7 @@ impl Node {
         };
         Self {
             kind,
+            name: "",
             fields: BTreeMap::new(),
             element: None,
             relation,
@@ -115,6 +118,10 @@ impl Graph {
         if let Some(slot) = self.nodes.get_mut(id) {
             *slot = node;
         }
+    }
+
+    pub(crate) fn has_expressions(&self) -> bool {
+        self.nodes.iter().any(|node| node.rules.as_ref().is_some_and(|rules| rules.has_expressions()))
     }
 
     pub(crate) fn node(&self, id: Id) -> &Node {
@@ -216,11 +223,12 @@ fn parse(graph: &mut Graph, wanted: impl Fn(&str) -> bool) -> HashMap<&'static s
         if wanted(name) {
             let id = graph.add(Node::typed(Kind::Object));
             names.insert(name, id);
-            lines.push((id, head.ends_with('~'), words));
+            lines.push((id, name, head.ends_with('~'), words));
         }
     }
-    for (id, atomic, words) in lines {
+    for (id, name, atomic, words) in lines {
         let mut node = Node::typed(Kind::Object);
+        node.name = name.rsplit('.').next().unwrap_or_default();
         if atomic {
             node.relation = Relation::Atomic;
         }

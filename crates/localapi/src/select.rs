@@ -65,7 +65,12 @@ impl Selector {
                 || known_fields(kind).contains(&path)
                 || version.selectable.iter().any(|own| own.trim_start_matches('.') == path);
             if !known {
-                return Err(Refusal::bad_request(format!("field label not supported: {path}")));
+                let text = if kind.builtin && known_fields(kind).is_empty() {
+                    format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                } else {
+                    format!("field label not supported: {path}")
+                };
+                return Err(Refusal::bad_request(text));
             }
             selector.fields.push((path.to_owned(), wanted.to_owned(), equal));
         }
@@ -142,8 +147,9 @@ fn parse_term(term: &str) -> Result<(String, Test), Refusal> {
     if let Some(key) = term.strip_prefix('!') {
         return Ok((key.trim().to_owned(), Test::Absent));
     }
-    if term.is_empty() || term.contains(char::is_whitespace) {
-        return Err(Refusal::bad_request(format!("unable to parse requirement: {term:?}")));
+    if let Some((_, next)) = term.split_once(char::is_whitespace) {
+        let text = format!("unable to parse requirement: found '{next}', expected: in, notin, =, ==, !=, gt, lt");
+        return Err(Refusal::bad_request(text));
     }
     Ok((term.to_owned(), Test::Exists))
 }

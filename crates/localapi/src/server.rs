@@ -231,7 +231,12 @@ async fn dispatch(shared: Arc<Shared>, request: Request<Body>) -> Result<Respons
         return answer;
     }
     let kind = shared.lock().registry.get(&target.group, &target.resource).cloned();
-    let kind = kind.filter(|kind| kind.version(&target.version).is_some()).ok_or_else(Refusal::no_such_path)?;
+    let kind = kind.filter(|kind| kind.version(&target.version).is_some());
+    let kind = kind.ok_or_else(|| {
+        let store = shared.lock();
+        let known = store.registry.all().any(|kind| kind.group == target.group && kind.version(&target.version).is_some());
+        if known { Refusal::no_such_path() } else { Refusal::no_such_group() }
+    })?;
     if kind.namespaced && target.namespace.is_empty() && !matches!(verb, "list" | "watch") {
         return Err(if verb == "create" { Refusal::method_not_allowed() } else { Refusal::no_such_path() });
     }

@@ -132,7 +132,7 @@ impl Refusal {
         let mut list = Vec::new();
         for (who, fields) in &causes {
             parts.push(match fields.as_slice() {
-                [one] => format!("conflict with {who}: {one}"),
+                [one] if count == 1 => format!("conflict with {who}: {one}"),
                 many => format!("conflicts with {who}:\n- {}", many.join("\n- ")),
             });
             for field in fields {
@@ -142,6 +142,11 @@ impl Refusal {
         let noun = if count == 1 { "conflict" } else { "conflicts" };
         let message = format!("Apply failed with {count} {noun}: {}", parts.join("\n"));
         Self::new(409, "Conflict", message, Some(json!({"causes": list})))
+    }
+
+    /// As [`Refusal::invalid`], naming the resource instead of the kind.
+    pub(crate) fn invalid_resource(subject: &Subject, causes: Vec<Cause>) -> Self {
+        Self::invalid(&Subject { kind: subject.resource.clone(), ..subject.clone() }, causes)
     }
 
     pub(crate) fn invalid(subject: &Subject, causes: Vec<Cause>) -> Self {
@@ -155,6 +160,8 @@ impl Refusal {
                 }
             })
             .collect();
+        let mut lines = lines;
+        lines.dedup();
         let text = match lines.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -191,9 +198,29 @@ impl Refusal {
         Self::new(405, "MethodNotAllowed", text.into(), Some(json!({})))
     }
 
-    pub(crate) fn unsupported_media(offered: &str) -> Self {
-        let text = format!("the body of the request was in an unknown format - accepted media types include: {offered}");
-        Self::new(415, "UnsupportedMediaType", text, None)
+    pub(crate) fn unsupported_media(builtin: bool) -> Self {
+        if !builtin {
+            let text = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+            return Self::new(415, "UnsupportedMediaType", text.into(), None);
+        }
+        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type".into(), Some(json!({})))
+    }
+
+    /// The delete preconditions do not hold; this one names the kind, not the resource.
+    pub(crate) fn failed_precondition(subject: &Subject, why: &str) -> Self {
+        let message =
+            format!("Operation cannot be fulfilled on {} \"{}\": {why}", subject.qualified(&subject.kind), subject.name);
+        Self::new(409, "Conflict", message, Some(details(subject, &subject.kind, &[])))
+    }
+
+    /// An error the server did not foresee: code 500 without a reason.
+    pub(crate) fn unforeseen(message: impl Into<String>) -> Self {
+        Self::new(500, "", message.into(), None)
+    }
+
+    /// The group or version is not known at all; answered in plain text.
+    pub(crate) fn no_such_group() -> Self {
+        Self::new(404, "", String::new(), None)
     }
 
     pub(crate) fn too_large() -> Self {
@@ -228,8 +255,12 @@ impl Refusal {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
-        if let (Some(map), Some(details)) = (body.as_object_mut(), &self.details) {
+        let map = crate::object::as_map(&mut body);
+        if let Some(details) = &self.details {
             map.insert("details".into(), details.clone());
+        }
+        if self.reason.is_empty() {
+            map.remove("reason");
         }
         body
     }
@@ -238,6 +269,9 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if self.code == 404 && self.message.is_empty() {
+            return (code, "404 page not found\n").into_response();
+        }
         (code, axum::Json(self.body())).into_response()
     }
 }

@@ -111,8 +111,38 @@ pub(crate) fn fill_defaults(ty: Type<'_>, value: &mut Value) {
 /// Checks a custom resource (not its metadata) against its schema.
 pub(crate) fn validate(ty: Type<'_>, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
-    walk(ty, "", object, old, &mut causes);
+    walk(ty, "", object, &mut causes);
+    if causes.is_empty() {
+        evaluate(ty, "", object, old, &mut causes);
+    } else if ty.graph.has_expressions() && causes.iter().any(|cause| cause.field != "<nil>") {
+        let text = "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+        causes.push(Cause::new("FieldValueInvalid", "<nil>", text));
+    }
     causes
+}
+
+fn evaluate(ty: Type<'_>, path: &str, value: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    if ty.node.typed {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            for (name, child) in map {
+                if let Some(below) = ty.child(name) {
+                    evaluate(below, &join(path, name), child, old.and_then(|old| old.get(name)), causes);
+                }
+            }
+        }
+        Value::Array(list) => {
+            for (index, item) in list.iter().enumerate() {
+                evaluate(ty.items(), &format!("{path}[{index}]"), item, None, causes);
+            }
+        }
+        _ => {}
+    }
+    if let Some(rules) = &ty.node.rules {
+        rules.evaluate(path, value, old, causes);
+    }
 }
 
 fn type_name(kind: Kind) -> &'static str {
@@ -157,7 +187,7 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn walk(ty: Type<'_>, path: &str, value: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+fn walk(ty: Type<'_>, path: &str, value: &Value, causes: &mut Vec<Cause>) {
     if ty.node.typed || (value.is_null() && (ty.node.nullable || ty.node.kind == Kind::Any)) {
         return;
     }
@@ -170,27 +200,26 @@ fn walk(ty: Type<'_>, path: &str, value: &Value, old: Option<&Value>, causes: &m
     }
     match value {
         Value::Object(map) => {
-            for (name, field) in ty.node.fields.iter().filter(|(name, field)| field.required && !map.contains_key(*name)) {
-                let _ = field;
+            let missing = ty.node.fields.iter().filter(|(name, field)| field.required && !map.contains_key(*name));
+            for (name, _) in missing {
                 causes.push(Cause::required(join(path, name), ""));
             }
             for (name, child) in map {
                 if let Some(below) = ty.child(name) {
-                    let step = if ty.declares(name) || path.is_empty() { join(path, name) } else { format!("{path}.{name}") };
-                    walk(below, &step, child, old.and_then(|old| old.get(name)), causes);
+                    walk(below, &join(path, name), child, causes);
                 }
             }
         }
         Value::Array(list) => {
             for (index, item) in list.iter().enumerate() {
-                walk(ty.items(), &format!("{path}[{index}]"), item, None, causes);
+                walk(ty.items(), &format!("{path}[{index}]"), item, causes);
             }
             duplicates(ty, path, list, causes);
         }
         _ => {}
     }
     if let Some(rules) = &ty.node.rules {
-        rules.check(path, value, old, causes);
+        rules.check(path, value, causes);
     }
 }
 

@@ -79,6 +79,7 @@ impl Write {
         let mut value = decode(version.ty(), body, &mut findings);
         if let Some(misfit) = findings.misfit {
             let kind = &self.kind.kind;
+            let misfit = misfit.decoding;
             let text = format!("{kind} in version \"{}\" cannot be handled as a {kind}: {misfit}", self.version);
             return Err(Refusal::bad_request(text));
         }
@@ -86,7 +87,12 @@ impl Write {
             let list: Vec<String> = findings.unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
             match self.validation {
                 Validation::Strict => {
-                    return Err(Refusal::bad_request(format!("strict decoding error: {}", list.join(", "))));
+                    let kind = &self.kind.kind;
+                    return Err(Refusal::bad_request(format!(
+                        "{kind} in version \"{}\" cannot be handled as a {kind}: strict decoding error: {}",
+                        self.version,
+                        list.join(", ")
+                    )));
                 }
                 Validation::Warn => warnings.extend(list),
                 Validation::Ignore => {}
@@ -105,13 +111,16 @@ impl Write {
             return Ok(());
         }
         if api_version != self.api_version() {
+            let own = &self.kind.kind;
             return Err(Refusal::bad_request(format!(
-                "the API version in the data ({api_version}) does not match the expected API version ({})",
-                self.api_version()
+                "{kind} in version \"{api_version}\" cannot be handled as a {own}: no kind \"{kind}\" is registered for version \"{api_version}\" in scheme \"pkg/runtime/scheme.go:111\""
             )));
         }
         if kind != self.kind.kind {
-            let text = format!("{kind} in version \"{}\" cannot be handled as a {}", self.version, self.kind.kind);
+            let (version, own) = (&self.version, &self.kind.kind);
+            let text = format!(
+                "{kind} in version \"{version}\" cannot be handled as a {own}: converting ({version}.{kind}) to (core.{own}): unknown conversion"
+            );
             return Err(Refusal::bad_request(text));
         }
         Ok(())
@@ -166,7 +175,7 @@ impl Write {
             return Err(Refusal::invalid(&self.kind.subject(""), vec![cause]));
         }
         if !meta(&value, "resourceVersion").is_empty() {
-            return Err(Refusal::bad_request("resourceVersion should not be set on objects to be created"));
+            return Err(Refusal::unforeseen("resourceVersion should not be set on objects to be created"));
         }
         self.check_namespace(store)?;
         if store.get(&self.resource(), &self.key()).is_some() {
@@ -178,7 +187,8 @@ impl Write {
             metadata.remove(field);
         }
         let version = self.served()?;
-        managed::track_update(version.ty(), None, &mut value, &self.writer(Operation::Update));
+        let blank = self.kind.builtin.then(|| builtin::blank(&self.kind)).unwrap_or_else(|| json!({"metadata": {}}));
+        managed::track_update(version.ty(), Some(&blank), &mut value, &self.writer(Operation::Update));
         self.admit_new(store, value, warnings)
     }
 
@@ -263,7 +273,7 @@ impl Write {
         let old = self.existing(store)?;
         if !self.kind.builtin && meta(&value, "resourceVersion").is_empty() {
             let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-            return Err(Refusal::invalid(&self.kind.subject(&self.name), vec![cause]));
+            return Err(Refusal::invalid_resource(&self.kind.subject(&self.name), vec![cause]));
         }
         self.update(store, &old, value, warnings)
     }
@@ -292,7 +302,11 @@ impl Write {
         let subject = self.kind.subject(&self.name);
         let (given, live) = (meta(value, "uid"), meta(old, "uid"));
         if !given.is_empty() && given != live {
-            let text = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {live}");
+            let place = if self.kind.namespaced { format!("{}/", self.namespace) } else { String::new() };
+            let text = format!(
+                "StorageError: invalid object, Code: 4, Key: /registry/{}/{place}{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {given}, UID in object meta: {live}",
+                self.kind.plural, self.name
+            );
             return Err(Refusal::conflict(&subject, &text));
         }
         let given = meta(value, "resourceVersion");
@@ -377,7 +391,8 @@ impl Write {
                     fresh.iter().map(|entry| format!("{entry:?}")).collect::<Vec<_>>().join(", ")
                 );
                 let cause = Cause::forbidden("metadata.finalizers", &text);
-                return Err(Refusal::invalid(&self.kind.subject(&self.name), vec![cause]));
+                // The server runs this check twice and says so twice.
+                return Err(Refusal::invalid(&self.kind.subject(&self.name), vec![cause.clone(), cause]));
             }
         }
         self.validate(&value, Some(old))?;
@@ -392,10 +407,11 @@ impl Write {
         if self.dry_run {
             return Ok(Written { object: Arc::new(value), created: false, warnings });
         }
-        let mut object = store.put(&self.resource(), value);
-        if is_deleting(&object) && object::finalizers(&object).is_empty() && !holds_namespace(&self.kind, &object) {
-            object = store.take(&self.resource(), &self.key()).unwrap_or(object);
+        if is_deleting(&value) && object::finalizers(&value).is_empty() && !holds_namespace(&self.kind, &value) {
+            store.take(&self.resource(), &self.key());
+            return Ok(Written { object: Arc::new(value), created: false, warnings });
         }
+        let object = store.put(&self.resource(), value);
         Ok(Written { object, created: false, warnings })
     }
 
@@ -420,22 +436,19 @@ impl Write {
         self.check_apply(config)?;
         let old = store.get(&self.resource(), &self.key()).cloned();
         let version = self.served()?;
+        let mut findings = Findings::default();
+        decode(version.ty(), config, &mut findings);
+        let unknown = findings.unknown.first().map(|path| format!(".{path}: field not declared in schema"));
+        if let Some(what) = unknown.or(findings.misfit.map(|misfit| misfit.applying)) {
+            let (namespace, name) = (meta(config, "namespace"), meta(config, "name"));
+            let (group, kind) = (&self.kind.group, &self.kind.kind);
+            return Err(Refusal::unforeseen(format!(
+                "failed to create typed patch object ({namespace}/{name}; {group}/{}, Kind={kind}): {what}",
+                self.version
+            )));
+        }
         let mut config = config.clone();
         self.place(&mut config)?;
-        let mut findings = Findings::default();
-        decode(version.ty(), &config, &mut findings);
-        if let Some(path) = findings.unknown.first() {
-            let (namespace, name) = (&self.namespace, &self.name);
-            let text = format!(
-                "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): .{path}: field not declared in schema",
-                self.api_version(),
-                self.kind.kind
-            );
-            return Err(Refusal { code: 500, reason: "", message: text, details: None });
-        }
-        if let Some(misfit) = findings.misfit {
-            return Err(Refusal::bad_request(misfit));
-        }
         self.narrow(version, &mut config);
         let before = old.as_ref().map(|old| self.shown(old));
         if before.is_none() && !self.subresource.is_empty() {
@@ -480,7 +493,8 @@ impl Write {
             return Err(Refusal::bad_request("metadata.managedFields must be nil"));
         }
         if object::text(config, "/apiVersion").is_empty() || object::text(config, "/kind").is_empty() {
-            return Err(Refusal::bad_request("invalid object type: /, Kind="));
+            let kind = object::text(config, "/kind");
+            return Err(Refusal::bad_request(format!("invalid object type: /, Kind={kind}")));
         }
         self.check_type(config)
     }

@@ -101,6 +101,11 @@ impl Ignore {
         Self { patterns }
     }
 
+    /// How many rules there are.
+    pub(crate) const fn rules(&self) -> u64 {
+        self.patterns.len() as u64
+    }
+
     /// True if the path stays out. A directory that stays out does not take along what lies below it:
     /// every path is asked for itself.
     pub fn excludes(&self, path: &RelPath, directory: bool) -> bool {

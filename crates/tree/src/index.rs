@@ -1,75 +1,15 @@
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
-use sha2::{Digest as _, Sha256};
 use sluice_types::{Algorithm, Digest, RelPath};
 
 use crate::error::Error;
-use crate::files::{Entry, Files, Kind};
+use crate::files::{Files, Kind};
+use crate::hash::Hash;
 
-/// A SHA-256 value.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hash([u8; 32]);
+mod builder;
 
-impl Hash {
-    /// Hashes a file's content.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-
-    /// Hashes the names and kinds of a directory's direct entries.
-    pub fn of_listing(entries: &[Entry]) -> Self {
-        let mut state = Sha256::new();
-        for entry in entries {
-            state.update([letter(entry.kind)]);
-            state.update(entry.name.as_bytes());
-            state.update([0]);
-        }
-        Self(state.finalize().into())
-    }
-
-    /// Wraps the raw value.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The raw value.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// Reads 64 hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).ok()?;
-        Some(Self(bytes))
-    }
-}
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl serde::Serialize for Hash {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Hash {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a SHA-256 value"))
-    }
-}
+pub use builder::IndexBuilder;
 
 /// What an index knows about one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,79 +220,6 @@ fn unescape(text: &str) -> Option<String> {
         });
     }
     Some(out)
-}
-
-const fn letter(kind: Kind) -> u8 {
-    match kind {
-        Kind::File => b'f',
-        Kind::Executable => b'x',
-        Kind::Directory => b'd',
-    }
-}
-
-/// Collects paths whose content hashes are already known.
-#[derive(Clone, Debug, Default)]
-pub struct IndexBuilder {
-    root: Branch,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Branch {
-    file: Option<(Hash, bool)>,
-    entries: BTreeMap<Box<str>, Branch>,
-}
-
-impl IndexBuilder {
-    /// Notes a directory and its parents.
-    pub fn directory(&mut self, path: &RelPath) {
-        self.branch(path).file = None;
-    }
-
-    /// Notes a file; the last word on a path counts.
-    pub fn file(&mut self, path: &RelPath, content: Hash, executable: bool) {
-        let branch = self.branch(path);
-        branch.file = Some((content, executable));
-        branch.entries.clear();
-    }
-
-    fn branch(&mut self, path: &RelPath) -> &mut Branch {
-        let mut branch = &mut self.root;
-        for segment in path.components() {
-            branch.file = None;
-            branch = branch.entries.entry(segment.into()).or_default();
-        }
-        branch
-    }
-
-    /// Computes the directories' hashes.
-    pub fn finish(self) -> Index {
-        let mut marks = BTreeMap::new();
-        seal(&self.root, &RelPath::root(), &mut marks);
-        Index { marks }
-    }
-}
-
-fn seal(branch: &Branch, at: &RelPath, marks: &mut BTreeMap<RelPath, Mark>) -> Hash {
-    let (mut listing, mut content) = (Sha256::new(), Sha256::new());
-    for (name, below) in &branch.entries {
-        let Ok(path) = at.join(name) else { continue };
-        let (kind, hash) = match below.file {
-            Some((hash, executable)) => {
-                marks.insert(path, Mark::File { content: hash, executable });
-                (if executable { Kind::Executable } else { Kind::File }, hash)
-            }
-            None => (Kind::Directory, seal(below, &path, marks)),
-        };
-        for state in [&mut listing, &mut content] {
-            state.update([letter(kind)]);
-            state.update(name.as_bytes());
-            state.update([0]);
-        }
-        content.update(hash.as_bytes());
-    }
-    let content = Hash(content.finalize().into());
-    marks.insert(at.clone(), Mark::Directory { listing: Hash(listing.finalize().into()), content });
-    content
 }
 
 #[cfg(test)]

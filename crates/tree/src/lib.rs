@@ -6,6 +6,7 @@
 
 mod error;
 mod files;
+mod hash;
 mod ignore;
 mod index;
 mod memory;
@@ -18,8 +19,9 @@ mod walk;
 
 pub use error::Error;
 pub use files::{Entry, Files, Kind};
+pub use hash::Hash;
 pub use ignore::{IGNORE_FILE, Ignore, IgnoreLimits};
-pub use index::{Hash, Index, IndexBuilder, IndexError, IndexLimits, Mark};
+pub use index::{Index, IndexBuilder, IndexError, IndexLimits, Mark};
 pub use memory::Memory;
 pub use overlay::Overlay;
 pub use pack::{Cutter, PACK_FORMAT, Part, content, member, member_key, pack, runs, trailer};

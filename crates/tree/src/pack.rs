@@ -11,8 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 use crate::files::{Files, Kind};
+use crate::hash::Hash;
 use crate::ignore::Ignore;
-use crate::index::{Hash, Index, IndexBuilder};
+use crate::index::{Index, IndexBuilder};
 use crate::ustar;
 use crate::walk::{Item, PackLimits, select};
 

@@ -6,7 +6,8 @@ use sluice_types::RelPath;
 
 use crate::error::Error;
 use crate::files::{Entry, Files, Kind};
-use crate::index::{Hash, Index, Mark};
+use crate::hash::Hash;
+use crate::index::{Index, Mark};
 
 /// Everything somebody learned from a tree. An index that agrees with it stands for a tree from which
 /// the same would be learned.

@@ -22,11 +22,13 @@ pub struct PackLimits {
     pub depth: usize,
     /// Bytes of all files together, uncompressed.
     pub bytes: u64,
+    /// Entries times ignore rules: what deciding about them may cost.
+    pub decisions: u64,
 }
 
 impl Default for PackLimits {
     fn default() -> Self {
-        Self { entries: 1_000_000, depth: 256, bytes: 8 << 30 }
+        Self { entries: 1_000_000, depth: 256, bytes: 8 << 30, decisions: 1_000_000_000 }
     }
 }
 
@@ -36,34 +38,43 @@ impl Default for PackLimits {
 /// # Errors
 /// What the tree reports, or [`Error::Other`] beyond the limits.
 pub fn select(files: &dyn Files, ignore: &Ignore, limits: PackLimits) -> Result<Vec<Item>, Error> {
-    let mut items = vec![Item { path: RelPath::root(), kind: Kind::Directory }];
-    descend(files, ignore, limits, &RelPath::root(), 0, &mut items)?;
-    Ok(items)
+    let root = Item { path: RelPath::root(), kind: Kind::Directory };
+    let mut walk = Walk { files, ignore, limits, decisions: 0, items: vec![root] };
+    walk.descend(&RelPath::root(), 0)?;
+    Ok(walk.items)
 }
 
-fn descend(
-    files: &dyn Files,
-    ignore: &Ignore,
+struct Walk<'a> {
+    files: &'a dyn Files,
+    ignore: &'a Ignore,
     limits: PackLimits,
-    dir: &RelPath,
-    depth: usize,
-    items: &mut Vec<Item>,
-) -> Result<(), Error> {
-    if depth > limits.depth {
-        return Err(Error::Other(format!("tree is deeper than {} directories", limits.depth)));
-    }
-    for entry in files.list(dir)? {
-        let path = dir.join(&entry.name)?;
-        let directory = entry.kind == Kind::Directory;
-        if !ignore.excludes(&path, directory) {
-            if items.len() >= limits.entries {
-                return Err(Error::Other(format!("tree has more than {} entries", limits.entries)));
+    decisions: u64,
+    items: Vec<Item>,
+}
+
+impl Walk<'_> {
+    fn descend(&mut self, dir: &RelPath, depth: usize) -> Result<(), Error> {
+        let limits = self.limits;
+        if depth > limits.depth {
+            return Err(Error::Other(format!("tree is deeper than {} directories", limits.depth)));
+        }
+        for entry in self.files.list(dir)? {
+            let path = dir.join(&entry.name)?;
+            let directory = entry.kind == Kind::Directory;
+            self.decisions += self.ignore.rules();
+            if self.decisions > limits.decisions {
+                return Err(Error::Other("tree has too many entries for so many ignore rules".to_owned()));
             }
-            items.push(Item { path: path.clone(), kind: entry.kind });
+            if !self.ignore.excludes(&path, directory) {
+                if self.items.len() >= limits.entries {
+                    return Err(Error::Other(format!("tree has more than {} entries", limits.entries)));
+                }
+                self.items.push(Item { path: path.clone(), kind: entry.kind });
+            }
+            if directory {
+                self.descend(&path, depth + 1)?;
+            }
         }
-        if directory {
-            descend(files, ignore, limits, &path, depth + 1, items)?;
-        }
+        Ok(())
     }
-    Ok(())
 }

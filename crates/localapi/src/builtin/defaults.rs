@@ -11,6 +11,11 @@ type Object = Map<String, Value>;
 /// Fills in the defaults that decoding a built-in kind brings.
 pub(crate) fn fill_defaults(kind: &Kind, value: &mut Value) {
     match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Namespace") => {
+            let name = crate::object::meta(value, "name").to_owned();
+            let metadata = section(value, "metadata");
+            child(metadata, "labels").insert("kubernetes.io/metadata.name".into(), json!(name));
+        }
         ("apps", "Deployment") => deployment(section(value, "spec")),
         ("apps", "StatefulSet") => stateful_set(section(value, "spec")),
         ("apps", "DaemonSet") => {
@@ -44,6 +49,11 @@ pub(crate) fn fill_defaults(kind: &Kind, value: &mut Value) {
         ("", "Pod") => {
             let spec = section(value, "spec");
             pod(spec);
+            for list in ["containers", "initContainers"] {
+                for container in items(spec, list) {
+                    request_limits(child(container, "resources"));
+                }
+            }
             default_to(spec, "enableServiceLinks", true);
             default_to(spec, "preemptionPolicy", "PreemptLowerPriority");
             default_to(spec, "priority", 0);
@@ -85,7 +95,7 @@ pub(crate) fn fill_defaults(kind: &Kind, value: &mut Value) {
             }
         }
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
-            default_to(as_map(value), "rules", Value::Null);
+            as_map(value).entry("rules").or_insert(Value::Null);
         }
         ("storage.k8s.io", "StorageClass") => {
             default_to(as_map(value), "reclaimPolicy", "Delete");
@@ -97,10 +107,8 @@ pub(crate) fn fill_defaults(kind: &Kind, value: &mut Value) {
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => webhooks(value, false),
         ("", "Event") => {
             let map = as_map(value);
-            for (field, empty) in [("firstTimestamp", true), ("lastTimestamp", true), ("eventTime", true)] {
-                if empty {
-                    map.entry(field).or_insert(Value::Null);
-                }
+            for field in ["firstTimestamp", "lastTimestamp", "eventTime"] {
+                map.entry(field).or_insert(Value::Null);
             }
             child(map, "source");
             map.entry("reportingComponent").or_insert(json!(""));
@@ -306,17 +314,21 @@ fn container(container: &mut Object) {
     }
 }
 
-/// Requests and limits in canonical form; a limit is also a request.
-fn quantities(resources: Option<&mut Object>) {
-    let Some(resources) = resources else { return };
-    canonical_map(child_if(resources, "limits"));
-    canonical_map(child_if(resources, "requests"));
+/// Of a pod, not of a template: a limit is also a request.
+fn request_limits(resources: &mut Object) {
     if let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() {
         let requests = child(resources, "requests");
         for (name, value) in limits {
             default_to(requests, &name, value);
         }
     }
+}
+
+/// Requests and limits in canonical form.
+fn quantities(resources: Option<&mut Object>) {
+    let Some(resources) = resources else { return };
+    canonical_map(child_if(resources, "limits"));
+    canonical_map(child_if(resources, "requests"));
 }
 
 fn canonical_map(map: Option<&mut Object>) {

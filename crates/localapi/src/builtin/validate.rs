@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kinds::Kind;
 use crate::object::meta;
@@ -117,7 +117,7 @@ fn workload(value: &Value, causes: &mut Vec<Cause>) {
     let labels = value.pointer("/spec/template/metadata/labels");
     let wanted = selector.and_then(|selector| selector.get("matchLabels")).and_then(Value::as_object);
     let matches = wanted.is_none_or(|map| map.iter().all(|(key, text)| labels.and_then(|l| l.get(key)) == Some(text)));
-    if selector.is_some() && !matches {
+    if selector.is_none() || !matches {
         let shown = labels.cloned().unwrap_or(Value::Null);
         causes.push(Cause::invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`"));
     }
@@ -161,7 +161,11 @@ fn service(value: &Value, causes: &mut Vec<Cause>) {
         }
         let number = port.get("port").cloned().unwrap_or(Value::Null);
         if !number.as_i64().is_some_and(|number| (1..=65535).contains(&number)) {
-            causes.push(Cause::invalid(format!("spec.ports[{index}].port"), &number, "must be between 1 and 65535, inclusive"));
+            let detail = "must be between 1 and 65535, inclusive";
+            causes.push(Cause::invalid(format!("spec.ports[{index}].port"), &number, detail));
+            if port.get("targetPort") == Some(&number) {
+                causes.push(Cause::invalid(format!("spec.ports[{index}].targetPort"), &number, detail));
+            }
         }
     }
 }
@@ -265,7 +269,13 @@ fn immutable(kind: &Kind, value: &Value, old: &Value, causes: &mut Vec<Cause>) {
                 causes.push(Cause::invalid("spec.clusterIPs[0]", &shown, "may not change once set"));
             }
         }
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => fixed("/roleRef", "cannot change roleRef"),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+            if value.get("roleRef") != old.get("roleRef") {
+                let part = |field: &str| value.pointer(&format!("/roleRef/{field}")).cloned().unwrap_or_default();
+                let shown = json!({"APIGroup": part("apiGroup"), "Kind": part("kind"), "Name": part("name")});
+                causes.push(Cause::invalid("roleRef", &shown, "cannot change roleRef"));
+            }
+        }
         ("", "PersistentVolumeClaim") => {
             let rest = |object: &Value| {
                 let mut spec = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();

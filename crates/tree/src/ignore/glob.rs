@@ -1,6 +1,10 @@
 /// A shell pattern for one path segment, as Go's `filepath.Match` reads it.
 #[derive(Clone, Debug)]
-pub(super) struct Glob(Vec<Token>);
+pub(super) struct Glob {
+    tokens: Vec<Token>,
+    /// Characters that a match has at least.
+    least: usize,
+}
 
 #[derive(Clone, Debug)]
 enum Token {
@@ -22,6 +26,7 @@ impl Glob {
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
             tokens.push(match c {
+                '*' if matches!(tokens.last(), Some(Token::Many)) => continue,
                 '*' => Token::Many,
                 '?' => Token::Any,
                 '\\' => Token::Char(chars.next()?),
@@ -41,17 +46,21 @@ impl Glob {
                 c => Token::Char(c),
             });
         }
-        Some(Self(tokens))
+        let least = tokens.iter().filter(|token| !matches!(token, Token::Many)).count();
+        Some(Self { tokens, least })
     }
 
     /// True if the whole segment fits.
     pub(super) fn matches(&self, name: &str) -> bool {
         let name: Vec<char> = name.chars().collect();
+        if name.len() < self.least {
+            return false;
+        }
         let (mut token, mut at) = (0, 0);
         // Where to resume when the text after the last `*` does not fit: one more character for the star.
         let mut resume: Option<(usize, usize)> = None;
         loop {
-            match (self.0.get(token), name.get(at)) {
+            match (self.tokens.get(token), name.get(at)) {
                 (None, None) => return true,
                 (Some(Token::Many), _) => {
                     resume = Some((token + 1, at));

@@ -1,0 +1,253 @@
+//! Applying a stage: who is looked at, who is written, in which order.
+
+use std::fmt;
+
+use futures::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+
+use crate::case::{Before, Case, StepFailure, refused};
+use crate::recreate::is_immutable;
+use crate::transport::{Answer, Call};
+use crate::{
+    Action, Cluster, Desired, Failure, Fate, Identity, Memory, Missing, ObjectId, Outcome, Policy, Report,
+    Seen, Step,
+};
+
+/// Objects looked at in the same moment; those of one kind and namespace share a request.
+const LOOKS_ABREAST: usize = 64;
+
+/// A cluster as one identity. Cheap to clone.
+#[derive(Clone)]
+pub struct Target {
+    pub(crate) cluster: Cluster,
+    pub(crate) who: Identity,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("who", &self.who).finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    /// The cluster behind it.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Applies the objects of one stage: ranks in order, within a rank `policy.concurrency` at a
+    /// time. An object that cannot be applied does not keep others from it, unless the policy says
+    /// so. Objects that `memory` and the watches know to be as desired cost no request.
+    ///
+    /// A cancelled pass finishes the objects it began and leaves the others [`Fate::Untried`].
+    /// Never fails as a whole; each outcome tells.
+    pub async fn apply(
+        &self,
+        stage: &[Desired],
+        policy: &Policy,
+        memory: &Memory,
+        cancel: &CancellationToken,
+    ) -> Report {
+        let mut report = Report { outcomes: stage.iter().map(untried).collect() };
+        let mut cases = self.survey(stage, policy, memory, cancel, &mut report).await;
+        if policy.all_or_nothing {
+            self.rehearse(&cases, cancel, &mut report).await;
+            if report.outcomes.iter().any(|outcome| outcome.error().is_some()) {
+                return report;
+            }
+        }
+        cases.sort_by_key(|(_, case, _)| case.desired.rank);
+        let abreast = if policy.all_or_nothing { 1 } else { policy.concurrency.max(1) };
+        for rank in cases.chunk_by(|(_, a, _), (_, b, _)| a.desired.rank == b.desired.rank) {
+            // Collected first: a closure that a stream keeps would make the future unfit for `spawn`.
+            let applies: Vec<_> = rank
+                .iter()
+                .map(|(at, case, before)| async move {
+                    if cancel.is_cancelled() {
+                        return (*at, Fate::Untried);
+                    }
+                    let applied = self.apply_one(case, before).await;
+                    (*at, applied.unwrap_or_else(|failure| self.judge(case, failure)))
+                })
+                .collect();
+            let mut fates = stream::iter(applies).buffer_unordered(abreast);
+            while let Some((at, fate)) = fates.next().await {
+                let failed = matches!(fate, Fate::Failed(_) | Fate::Parked { .. });
+                if let Some(outcome) = report.outcomes.get_mut(at) {
+                    outcome.fate = fate;
+                }
+                if failed && policy.all_or_nothing {
+                    return report;
+                }
+            }
+        }
+        report
+    }
+
+    /// Settles every object that needs no write, and gathers what must be known of the others.
+    async fn survey<'a>(
+        &self,
+        stage: &'a [Desired],
+        policy: &'a Policy,
+        memory: &Memory,
+        cancel: &CancellationToken,
+        report: &mut Report,
+    ) -> Vec<(usize, Case<'a>, Before)> {
+        let looks: Vec<_> = stage
+            .iter()
+            .enumerate()
+            .map(|(at, desired)| async move {
+                if cancel.is_cancelled() {
+                    return (at, Err(untried(desired)));
+                }
+                (at, self.prepare(desired, policy, memory).await)
+            })
+            .collect();
+        let mut looks = stream::iter(looks).buffer_unordered(LOOKS_ABREAST);
+        let mut cases = Vec::new();
+        while let Some((at, prepared)) = looks.next().await {
+            match prepared {
+                Ok((case, before)) => {
+                    if let Some(outcome) = report.outcomes.get_mut(at) {
+                        outcome.id = case.id.clone();
+                    }
+                    cases.push((at, case, before));
+                }
+                Err(settled) => {
+                    if let Some(outcome) = report.outcomes.get_mut(at) {
+                        *outcome = settled;
+                    }
+                }
+            }
+        }
+        cases
+    }
+
+    /// What is to be written, with what is known of the live object; or the outcome, where nothing is.
+    async fn prepare<'a>(
+        &self,
+        desired: &'a Desired,
+        policy: &'a Policy,
+        memory: &Memory,
+    ) -> Result<(Case<'a>, Before), Outcome> {
+        let case = self.locate(desired, policy).await.map_err(|fate| outcome(&desired.id, *fate))?;
+        let known = self.cluster.known(&case.id);
+        if case.controls.skips_apply(None) {
+            return Err(outcome(&case.id, Fate::Skipped { seen: known }));
+        }
+        let before = match known {
+            Some(seen) if !case.needs_look(&seen) => Before::Known(seen),
+            _ => match self.look(&case).await {
+                Ok(before) => before,
+                Err(failure) => return Err(outcome(&case.id, self.judge(&case, failure))),
+            },
+        };
+        match before.seen().and_then(|seen| without_write(&case, seen, memory)) {
+            Some(fate) => Err(outcome(&case.id, fate)),
+            None => Ok((case, before)),
+        }
+    }
+
+    /// Where the object belongs, or why it belongs nowhere yet.
+    async fn locate<'a>(&self, desired: &'a Desired, policy: &'a Policy) -> Result<Case<'a>, Box<Fate>> {
+        let mut id = desired.id.clone();
+        let version = desired.object().version();
+        let resource = match self.cluster.resource(&id.group, Some(version), &id.kind).await {
+            Ok(resource) => resource,
+            Err(cause) => {
+                let missing = matches!(cause, Failure::NoMatch { .. });
+                let error = refused(desired, &id, Step::DryRun, cause);
+                return Err(Box::new(if missing {
+                    self.cluster.await_kind(&id.group, &id.kind);
+                    Fate::Parked { on: Missing::Kind { group: id.group, kind: id.kind }, error }
+                } else {
+                    Fate::Failed(error)
+                }));
+            }
+        };
+        if !resource.namespaced {
+            id.namespace.clear();
+        } else if id.namespace.is_empty() {
+            let cause = Failure::Transport("the server could not find the requested resource".to_owned());
+            let mut error = refused(desired, &id, Step::DryRun, cause);
+            error.unplaced = true;
+            return Err(Box::new(Fate::Failed(error)));
+        }
+        let controls = desired.controls(&self.cluster.inner.settings.dialect);
+        Ok(Case { desired, id, resource, policy, controls })
+    }
+
+    pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Answer, Failure> {
+        self.cluster.inner.transport.send(&self.who, call).await
+    }
+
+    /// Tells what a failure means: something missing that may come, or an error.
+    fn judge(&self, case: &Case<'_>, failure: StepFailure) -> Fate {
+        let StepFailure(step, cause) = failure;
+        let id = &case.id;
+        let error = refused(case.desired, id, step, cause);
+        let Some(refusal) = error.cause.refusal() else {
+            return Fate::Failed(error);
+        };
+        let gone = refusal.code == 404
+            && (refusal.about == "namespaces" || refusal.message.starts_with("namespaces \""));
+        let going = refusal.causes.iter().any(|cause| cause.reason == "NamespaceTerminating");
+        if (gone || going) && !id.namespace.is_empty() {
+            return Fate::Parked { on: Missing::Namespace(id.namespace.clone()), error };
+        }
+        if refusal.code == 404 && step == Step::DryRun {
+            // An apply creates what is not there, so it is the kind that is gone.
+            self.cluster.inner.kinds.forget();
+            self.cluster.await_kind(&id.group, &id.kind);
+            let (group, kind) = (id.group.clone(), id.kind.clone());
+            return Fate::Parked { on: Missing::Kind { group, kind }, error };
+        }
+        Fate::Failed(error)
+    }
+
+    /// Finds out, without changing anything, whether all that is to be written would be accepted.
+    async fn rehearse(
+        &self,
+        cases: &[(usize, Case<'_>, Before)],
+        cancel: &CancellationToken,
+        report: &mut Report,
+    ) {
+        let abreast = cases.first().map_or(1, |(_, case, _)| case.policy.concurrency.max(1));
+        let rehearsals: Vec<_> = cases
+            .iter()
+            .map(|(at, case, before)| async move {
+                if cancel.is_cancelled() {
+                    return (*at, None);
+                }
+                let failure = self.send_apply(case, &case.body(), true).await.err();
+                let forced = case.forces(before.seen());
+                let failure = failure.filter(|failure| !(forced && is_immutable(failure)));
+                (*at, failure.map(|failure| self.judge(case, StepFailure(Step::DryRun, failure))))
+            })
+            .collect();
+        let mut fates = stream::iter(rehearsals).buffer_unordered(abreast);
+        while let Some((at, fate)) = fates.next().await {
+            if let (Some(fate), Some(outcome)) = (fate, report.outcomes.get_mut(at)) {
+                outcome.fate = fate;
+            }
+        }
+    }
+}
+
+/// The outcome for a live object that is left as it is.
+pub(crate) fn without_write(case: &Case<'_>, seen: &Seen, memory: &Memory) -> Option<Fate> {
+    if case.controls.skips_apply(Some(&seen.controls)) {
+        return Some(Fate::Skipped { seen: Some(seen.clone()) });
+    }
+    let agrees = memory.agrees(case.desired, &case.id, seen);
+    agrees.then(|| Fate::Applied { action: Action::Unchanged, seen: seen.clone(), health: None })
+}
+
+fn untried(desired: &Desired) -> Outcome {
+    outcome(&desired.id, Fate::Untried)
+}
+
+fn outcome(id: &ObjectId, fate: Fate) -> Outcome {
+    Outcome { id: id.clone(), fate }
+}

@@ -1,0 +1,254 @@
+//! Applying one object.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::Value;
+use sluice_manifest::Controls;
+
+use crate::apply::without_write;
+use crate::kinds::Resource;
+use crate::mask::mask;
+use crate::transport::{APPLY_PATCH, Answer, Call, JSON, JSON_PATCH, escape};
+use crate::watch::Write;
+use crate::{
+    Action, Desired, Error, Failure, Fate, Memory, ObjectId, Policy, Seen, Step, Target, cleanup, health,
+    ignore,
+};
+
+/// One object that is to be applied, and where.
+pub(crate) struct Case<'a> {
+    pub(crate) desired: &'a Desired,
+    /// Its identity in the cluster.
+    pub(crate) id: ObjectId,
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) policy: &'a Policy,
+    /// The controls of the desired object.
+    pub(crate) controls: Controls,
+}
+
+/// What is known of the live object before it is written.
+pub(crate) enum Before {
+    /// A watch knows it.
+    Known(Seen),
+    /// It was looked at.
+    Looked(Seen, Arc<Value>),
+    /// It was looked for and is not there.
+    Absent,
+    /// It may not be read. The identity may still be allowed to write it.
+    Hidden,
+}
+
+/// A failure and the step it belongs to.
+pub(crate) struct StepFailure(pub(crate) Step, pub(crate) Failure);
+
+impl Before {
+    pub(crate) fn seen(&self) -> Option<&Seen> {
+        match self {
+            Self::Known(seen) | Self::Looked(seen, _) => Some(seen),
+            Self::Absent | Self::Hidden => None,
+        }
+    }
+}
+
+impl Case<'_> {
+    /// Whether what a watch knows is not enough, for the fields of others are to be taken over.
+    pub(crate) fn needs_look(&self, seen: &Seen) -> bool {
+        self.policy.migrate_api_version || (seen.takeover && !self.controls.merges(Some(&seen.controls)))
+    }
+
+    pub(crate) fn forces(&self, seen: Option<&Seen>) -> bool {
+        self.policy.force || self.controls.forces(seen.map(|seen| &seen.controls))
+    }
+
+    pub(crate) fn body(&self) -> Vec<u8> {
+        body(self.desired.object().value().clone())
+    }
+
+    fn path(&self) -> Result<String, StepFailure> {
+        self.resource.object(&self.id.namespace, &self.id.name).map_err(dry_run)
+    }
+}
+
+impl Target {
+    /// Reads the metadata.
+    pub(crate) async fn look(&self, case: &Case<'_>) -> Result<Before, StepFailure> {
+        let inner = &self.cluster.inner;
+        let (namespace, name) = (&case.id.namespace, &case.id.name);
+        let found = inner.looks.look(&inner.transport, &self.who, &case.resource, namespace, name).await;
+        match found {
+            Ok(None) => Ok(Before::Absent),
+            Ok(Some(metadata)) => Ok(match Seen::of(&metadata, &inner.settings) {
+                Some(seen) => Before::Looked(seen, metadata),
+                None => Before::Absent,
+            }),
+            Err(failure) if failure.is_forbidden() => Ok(Before::Hidden),
+            Err(failure) => Err(dry_run(failure)),
+        }
+    }
+
+    pub(crate) async fn apply_one(&self, case: &Case<'_>, before: &Before) -> Result<Fate, StepFailure> {
+        let fresh;
+        let before = match before {
+            // What was applied a moment ago, such as a role, may have made it readable.
+            Before::Hidden => {
+                fresh = self.look(case).await?;
+                &fresh
+            }
+            before => before,
+        };
+        if let Some(fate) = before.seen().and_then(|seen| without_write(case, seen, &Memory::default())) {
+            return Ok(fate);
+        }
+        let ignored = case.policy.ignore.paths(case.desired.object().value());
+        if before.seen().is_some() && !ignored.is_empty() {
+            return self.apply_ignoring(case, before, &ignored).await;
+        }
+        let write = self.cluster.inner.watches.expect(&case.id);
+        self.take_over(case, before).await?;
+        self.write(case, before.seen(), &case.body(), write).await
+    }
+
+    /// Hands the fields of other tools to our manager, where there are any. If the object changes
+    /// meanwhile it is looked at once more.
+    async fn take_over(&self, case: &Case<'_>, before: &Before) -> Result<(), StepFailure> {
+        match self.take_over_once(case, before).await {
+            Err(StepFailure(_, failure)) if failure.code() == Some(409) => {
+                let again = self.look(case).await?;
+                self.take_over_once(case, &again).await
+            }
+            result => result,
+        }
+    }
+
+    async fn take_over_once(&self, case: &Case<'_>, before: &Before) -> Result<(), StepFailure> {
+        let Before::Looked(seen, metadata) = before else {
+            return Ok(());
+        };
+        let settings = &self.cluster.inner.settings;
+        let takeover = !case.controls.merges(Some(&seen.controls));
+        let migrate_to = case.policy.migrate_api_version.then(|| case.desired.object().api_version());
+        let Some(patch) = cleanup::patch(metadata, settings, takeover, migrate_to) else {
+            return Ok(());
+        };
+        let step = if seen.takeover && takeover { Step::Cleanup } else { Step::Migrate };
+        let path = format!("{}?fieldManager={}", case.path()?, escape(settings.dialect.manager));
+        let body = body(patch);
+        let sent = self.send(&Call::patch(path, JSON_PATCH, &body)).await;
+        sent.map(drop).map_err(|failure| StepFailure(step, failure))
+    }
+
+    /// Flux compares a dry-run with the live object and lets ignored paths differ.
+    async fn apply_ignoring(
+        &self,
+        case: &Case<'_>,
+        before: &Before,
+        ignored: &[&str],
+    ) -> Result<Fate, StepFailure> {
+        let live_call = Call::get(case.path()?, JSON);
+        let full = case.body();
+        let (live, rehearsed) = tokio::join!(self.send(&live_call), self.send_apply(case, &full, true));
+        let live = live.map_err(dry_run)?.body;
+        let Ok(rehearsed) = rehearsed else {
+            // The write meets the same refusal, and knows whether to recreate.
+            let write = self.cluster.inner.watches.expect(&case.id);
+            return self.write(case, before.seen(), &full, write).await;
+        };
+        let settings = &self.cluster.inner.settings;
+        let metadata = Arc::new(live.get("metadata").cloned().unwrap_or(Value::Null));
+        let before = match Seen::of(&metadata, settings) {
+            Some(seen) => {
+                let takes_over = seen.takeover && !case.controls.merges(Some(&seen.controls));
+                if !takes_over && !ignore::differs(&live, &rehearsed.body, ignored) {
+                    let health = Some(health::builtin(&live));
+                    return Ok(Fate::Applied { action: Action::Unchanged, seen, health });
+                }
+                Before::Looked(seen, metadata)
+            }
+            None => Before::Absent,
+        };
+        let write = self.cluster.inner.watches.expect(&case.id);
+        self.take_over(case, &before).await?;
+        let mut payload = case.desired.object().value().clone();
+        ignore::adjust(&mut payload, &live, ignored, settings);
+        self.write(case, before.seen(), &body(payload), write).await
+    }
+
+    /// The one forced apply, and what its answer means.
+    async fn write(
+        &self,
+        case: &Case<'_>,
+        before: Option<&Seen>,
+        body: &[u8],
+        write: Write,
+    ) -> Result<Fate, StepFailure> {
+        match self.send_apply(case, body, false).await {
+            Ok(answer) => self.understand(case, before, answer, write),
+            Err(failure) => match before {
+                Some(seen) if case.forces(before) => self.recreate(case, seen, body, failure, write).await,
+                _ => Err(dry_run(failure)),
+            },
+        }
+    }
+
+    pub(crate) async fn send_apply(
+        &self,
+        case: &Case<'_>,
+        body: &[u8],
+        rehearsal: bool,
+    ) -> Result<Answer, Failure> {
+        let path = case.resource.object(&case.id.namespace, &case.id.name)?;
+        let manager = escape(self.cluster.inner.settings.dialect.manager);
+        let suffix = if rehearsal { "&dryRun=All" } else { "" };
+        let path = format!("{path}?fieldManager={manager}&force=true{suffix}");
+        self.send(&Call::patch(path, APPLY_PATCH, body)).await
+    }
+
+    pub(crate) fn understand(
+        &self,
+        case: &Case<'_>,
+        before: Option<&Seen>,
+        answer: Answer,
+        write: Write,
+    ) -> Result<Fate, StepFailure> {
+        let inner = &self.cluster.inner;
+        let metadata = answer.body.get("metadata").unwrap_or(&Value::Null);
+        let Some(seen) = Seen::of(metadata, &inner.settings) else {
+            let failure = Failure::Transport("the server's answer has no UID".to_owned());
+            return Err(StepFailure(Step::Apply, failure));
+        };
+        let action = match before {
+            _ if answer.status == StatusCode::CREATED => Action::Created,
+            Some(before) if before.uid == seen.uid => {
+                let same = before.version == seen.version || before.content == seen.content;
+                if same { Action::Unchanged } else { Action::Configured }
+            }
+            Some(_) => Action::Created,
+            None => Action::Configured,
+        };
+        if action != Action::Unchanged && case.id.kind == "CustomResourceDefinition" {
+            inner.kinds.expire();
+        }
+        write.settle(&seen, &answer.body);
+        let health = Some(health::builtin(&answer.body));
+        Ok(Fate::Applied { action, seen, health })
+    }
+}
+
+fn dry_run(failure: Failure) -> StepFailure {
+    StepFailure(Step::DryRun, failure)
+}
+
+/// An object's error; what a Secret holds is masked in it.
+pub(crate) fn refused(desired: &Desired, id: &ObjectId, step: Step, cause: Failure) -> Error {
+    let cause = if desired.is_secret() { mask(cause, desired.object()) } else { cause };
+    Error { id: id.clone(), unplaced: false, step, cause }
+}
+
+/// What is sent: ownership must not be part of it.
+fn body(mut object: Value) -> Vec<u8> {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    object.to_string().into_bytes()
+}

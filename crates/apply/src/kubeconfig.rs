@@ -1,0 +1,218 @@
+//! A tenant's kubeconfig: which parts of it are trusted.
+
+use std::time::Duration;
+
+use kube::Config;
+use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
+use sluice_types::{Classify, Retry};
+use thiserror::Error as ThisError;
+
+/// Largest kubeconfig accepted.
+const LARGEST: usize = 1024 * 1024;
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the operator allows in kubeconfigs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KubeconfigPolicy {
+    /// `--insecure-kubeconfig-tls`: honour `insecure-skip-tls-verify`.
+    pub insecure_tls: bool,
+}
+
+/// Why a kubeconfig cannot be used. No secret is part of the text.
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
+pub enum KubeconfigError {
+    /// It is too large.
+    #[error("kubeconfig exceeds {LARGEST} bytes")]
+    TooLarge,
+    /// It is not a kubeconfig.
+    #[error("kubeconfig cannot be parsed")]
+    Malformed,
+    /// Its current context, or what that names, does not exist.
+    #[error("kubeconfig has no {0}")]
+    Incomplete(&'static str),
+    /// It wants a program to be run.
+    #[error("kubeconfig uses {0}, which is never run; use a token or a client certificate instead")]
+    Plugin(&'static str),
+    /// It names a file.
+    #[error("kubeconfig refers to a file in {field}; use {instead} instead")]
+    File {
+        /// The field.
+        field: &'static str,
+        /// The field to use instead.
+        instead: &'static str,
+    },
+    /// It asks not to verify the server.
+    #[error("kubeconfig sets insecure-skip-tls-verify, which --insecure-kubeconfig-tls does not allow")]
+    InsecureTls,
+    /// It is complete, but no client can be made of it.
+    #[error("kubeconfig cannot be used: {0}")]
+    Unusable(String),
+}
+
+impl Classify for KubeconfigError {
+    fn retry(&self) -> Retry {
+        // The Secret it stands in may change without the object that refers to it.
+        Retry::Backoff
+    }
+}
+
+/// Reads the current context of a kubeconfig, keeping only what is safe: address, TLS server name,
+/// inline certificates and keys, basic auth, inline tokens and the proxy.
+pub(crate) async fn read(bytes: &[u8], policy: KubeconfigPolicy) -> Result<Config, KubeconfigError> {
+    if bytes.len() > LARGEST {
+        return Err(KubeconfigError::TooLarge);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| KubeconfigError::Malformed)?;
+    // The parser's own words may quote the text.
+    let parsed = Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::Malformed)?;
+    let safe = sanitise(parsed, policy)?;
+    let unusable = |error: kube::config::KubeconfigError| KubeconfigError::Unusable(error.to_string());
+    let mut config =
+        Config::from_custom_kubeconfig(safe, &KubeConfigOptions::default()).await.map_err(unusable)?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.default_retry = false;
+    Ok(config)
+}
+
+fn sanitise(full: Kubeconfig, policy: KubeconfigPolicy) -> Result<Kubeconfig, KubeconfigError> {
+    let missing = KubeconfigError::Incomplete;
+    let current = full.current_context.filter(|name| !name.is_empty()).ok_or(missing("current context"))?;
+    let mut context =
+        full.contexts.into_iter().find(|named| named.name == current).ok_or(missing("current context"))?;
+    let named = context.context.as_mut().ok_or(missing("current context"))?;
+    named.extensions = None;
+    let mut cluster =
+        full.clusters.into_iter().find(|entry| entry.name == named.cluster).ok_or(missing("cluster"))?;
+    cluster.cluster = Some(safe_cluster(cluster.cluster.ok_or(missing("cluster"))?, policy)?);
+    let mut users = Vec::new();
+    if let Some(user) = named.user.as_ref().filter(|user| !user.is_empty()) {
+        let mut entry =
+            full.auth_infos.into_iter().find(|entry| &entry.name == user).ok_or(missing("user"))?;
+        entry.auth_info = Some(safe_user(entry.auth_info.unwrap_or_default())?);
+        users.push(entry);
+    }
+    Ok(Kubeconfig {
+        current_context: Some(current),
+        contexts: vec![context],
+        clusters: vec![cluster],
+        auth_infos: users,
+        ..Kubeconfig::default()
+    })
+}
+
+fn safe_cluster(full: Cluster, policy: KubeconfigPolicy) -> Result<Cluster, KubeconfigError> {
+    if full.certificate_authority.is_some() && full.certificate_authority_data.is_none() {
+        return Err(KubeconfigError::File {
+            field: "certificate-authority",
+            instead: "certificate-authority-data",
+        });
+    }
+    if full.insecure_skip_tls_verify == Some(true) && !policy.insecure_tls {
+        return Err(KubeconfigError::InsecureTls);
+    }
+    if full.server.as_deref().unwrap_or_default().is_empty() {
+        return Err(KubeconfigError::Incomplete("server"));
+    }
+    Ok(Cluster {
+        server: full.server,
+        insecure_skip_tls_verify: full.insecure_skip_tls_verify,
+        certificate_authority_data: full.certificate_authority_data,
+        proxy_url: full.proxy_url,
+        tls_server_name: full.tls_server_name,
+        disable_compression: full.disable_compression,
+        ..Cluster::default()
+    })
+}
+
+fn safe_user(full: AuthInfo) -> Result<AuthInfo, KubeconfigError> {
+    if full.exec.is_some() {
+        return Err(KubeconfigError::Plugin("an exec plugin"));
+    }
+    if full.auth_provider.is_some() {
+        return Err(KubeconfigError::Plugin("an auth-provider"));
+    }
+    for (file, inline, field, instead) in [
+        (
+            full.client_certificate.is_some(),
+            full.client_certificate_data.is_some(),
+            "client-certificate",
+            "client-certificate-data",
+        ),
+        (full.client_key.is_some(), full.client_key_data.is_some(), "client-key", "client-key-data"),
+        (full.token_file.is_some(), full.token.is_some(), "tokenFile", "token"),
+    ] {
+        if file && !inline {
+            return Err(KubeconfigError::File { field, instead });
+        }
+    }
+    Ok(AuthInfo {
+        username: full.username,
+        password: full.password,
+        token: full.token,
+        client_certificate_data: full.client_certificate_data,
+        client_key_data: full.client_key_data,
+        ..AuthInfo::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(cluster: &str, user: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+             contexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+             clusters: [{{name: k, cluster: {{server: 'https://10.0.0.1:6443'{cluster}}}}}]\n\
+             users: [{{name: u, user: {{{user}}}}}]\n"
+        )
+    }
+
+    async fn refused(text: &str) -> Option<KubeconfigError> {
+        read(text.as_bytes(), KubeconfigPolicy::default()).await.err()
+    }
+
+    #[tokio::test]
+    async fn only_what_needs_no_file_and_no_program_is_accepted() {
+        let file = |field, instead| Some(KubeconfigError::File { field, instead });
+        for (cluster, user, expected) in [
+            ("", "token: abc", None),
+            ("", "username: a, password: b", None),
+            ("", "token: abc, tokenFile: /etc/passwd", None),
+            ("", "exec: {apiVersion: v1, command: sh}", Some(KubeconfigError::Plugin("an exec plugin"))),
+            ("", "auth-provider: {name: gcp, config: {}}", Some(KubeconfigError::Plugin("an auth-provider"))),
+            ("", "tokenFile: /etc/passwd", file("tokenFile", "token")),
+            ("", "client-key: /k", file("client-key", "client-key-data")),
+            (", certificate-authority: /ca", "", file("certificate-authority", "certificate-authority-data")),
+            (", insecure-skip-tls-verify: true", "", Some(KubeconfigError::InsecureTls)),
+        ] {
+            assert_eq!(refused(&with(cluster, user)).await, expected, "{cluster} {user}");
+        }
+    }
+
+    #[tokio::test]
+    async fn impersonation_and_extensions_are_dropped() {
+        let text = with("", "token: abc, as: admin, as-groups: ['system:masters']");
+        let config = read(text.as_bytes(), KubeconfigPolicy::default()).await.expect("usable");
+        assert_eq!(config.auth_info.impersonate, None);
+        assert_eq!(config.auth_info.impersonate_groups, None);
+        assert!(config.auth_info.token.is_some());
+    }
+
+    #[tokio::test]
+    async fn insecure_tls_needs_the_operators_consent() {
+        let text = with(", insecure-skip-tls-verify: true", "token: abc");
+        let allowed = KubeconfigPolicy { insecure_tls: true };
+        assert!(read(text.as_bytes(), allowed).await.is_ok_and(|config| config.accept_invalid_certs));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_kubeconfig_is_refused_without_being_quoted() {
+        let huge = "a".repeat(LARGEST + 1);
+        for text in ["", "secret: [", "[]", "current-context: x", &huge] {
+            let error = refused(text).await.expect("refused");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Feeds one watch from the API server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::store::{Known, News};
+use super::{Depth, Phase, Shared, Signal, Watch};
+use crate::{Failure, ObjectId, Seen};
+
+/// When a kind that may not be watched is tried again.
+const REFUSED_PAUSE: Duration = Duration::from_secs(300);
+/// When a kind that is not there, or whose discovery failed, is tried again.
+const ABSENT_PAUSE: Duration = Duration::from_secs(15);
+
+pub(super) fn start(watch: Arc<Watch>, shared: Shared, depth: Depth, stop: CancellationToken) {
+    tokio::spawn(async move {
+        stop.run_until_cancelled(run(&watch, &shared, depth)).await;
+    });
+}
+
+async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
+    loop {
+        let pause = match source(watch, shared, depth).await {
+            Ok(events) => feed(watch, shared, depth, events).await,
+            Err(_) => ABSENT_PAUSE,
+        };
+        watch.phase.send_replace(Phase::Refused);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+type Events = futures::stream::BoxStream<'static, watcher::Result<Event<Value>>>;
+
+/// The event stream of the watch, whole objects or metadata, as JSON.
+async fn source(watch: &Watch, shared: &Shared, depth: Depth) -> Result<Events, Failure> {
+    let scope = &watch.scope;
+    let resource = shared.kinds.find(&shared.transport, &scope.group, None, &scope.kind).await?;
+    let place = ApiResource {
+        group: resource.group.clone(),
+        version: resource.version.clone(),
+        api_version: resource.api_version(),
+        kind: resource.kind.clone(),
+        plural: resource.plural.clone(),
+    };
+    let mut config = watcher::Config::default();
+    let mut namespace = None;
+    match &scope.only {
+        None => config = config.labels(&shared.settings.dialect.key("name")),
+        Some((space, name)) => {
+            config = config.fields(&format!("metadata.name={name}"));
+            namespace = Some(space.as_str()).filter(|space| resource.namespaced && !space.is_empty());
+        }
+    }
+    let client = shared.transport.client().clone();
+    let types = (resource.api_version(), resource.kind.clone());
+    Ok(if depth == Depth::Metadata {
+        type Partial = PartialObjectMeta<DynamicObject>;
+        let api: Api<Partial> = match namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &place),
+            None => Api::all_with(client, &place),
+        };
+        json(types, watcher(api, config)).boxed()
+    } else {
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &place),
+            None => Api::all_with(client, &place),
+        };
+        json(types, watcher(api, config)).boxed()
+    })
+}
+
+/// Events as JSON. Items of lists lack their own `apiVersion` and `kind`, so these are filled in.
+fn json<K: serde::Serialize>(
+    (api_version, kind): (String, String),
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+) -> impl Stream<Item = watcher::Result<Event<Value>>> {
+    let value = move |object: K| {
+        let mut object = serde_json::to_value(object).unwrap_or_default();
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("apiVersion".to_owned(), Value::from(api_version.as_str()));
+            fields.insert("kind".to_owned(), Value::from(kind.as_str()));
+        }
+        object
+    };
+    events.default_backoff().map(move |event| {
+        Ok(match event? {
+            Event::Init => Event::Init,
+            Event::InitDone => Event::InitDone,
+            Event::InitApply(object) => Event::InitApply(value(object)),
+            Event::Apply(object) => Event::Apply(value(object)),
+            Event::Delete(object) => Event::Delete(value(object)),
+        })
+    })
+}
+
+/// Takes events until watching is refused; answers after which pause to try again.
+async fn feed(watch: &Watch, shared: &Shared, depth: Depth, mut events: Events) -> Duration {
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => take(watch, shared, depth, event),
+            Err(error) => match refusal(&error) {
+                Some(401 | 403 | 405) => {
+                    let kind = &watch.scope.kind;
+                    tracing::info!(kind, "watching is refused; looking once per interval instead");
+                    return REFUSED_PAUSE;
+                }
+                Some(404) => {
+                    shared.kinds.forget();
+                    return ABSENT_PAUSE;
+                }
+                _ => tracing::debug!(kind = watch.scope.kind, %error, "watch interrupted"),
+            },
+        }
+    }
+    Duration::from_secs(1)
+}
+
+fn refusal(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+fn take(watch: &Watch, shared: &Shared, depth: Depth, event: Event<Value>) {
+    let news = {
+        let Ok(mut store) = watch.store.write() else {
+            return;
+        };
+        match event {
+            Event::Init => {
+                store.begin();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                if let Some((namespace, name, known)) = read(object, shared, depth) {
+                    store.listed(&namespace, &name, known);
+                }
+                Vec::new()
+            }
+            Event::InitDone => store.complete(),
+            Event::Apply(object) => read(object, shared, depth)
+                .and_then(|(namespace, name, known)| store.applied(&namespace, &name, known))
+                .into_iter()
+                .collect(),
+            Event::Delete(object) => read(object, shared, depth)
+                .and_then(|(namespace, name, known)| store.deleted(&namespace, &name, &known.seen))
+                .into_iter()
+                .collect(),
+        }
+    };
+    if watch.phase() == Phase::Synced {
+        publish(watch, shared, news);
+    } else if store_is_complete(watch) {
+        watch.phase.send_replace(Phase::Synced);
+    }
+}
+
+fn store_is_complete(watch: &Watch) -> bool {
+    watch.store.read().is_ok_and(|store| !store.is_listing())
+}
+
+fn publish(watch: &Watch, shared: &Shared, news: Vec<News>) {
+    for News { namespace, name, owner, change } in news {
+        let id = ObjectId {
+            namespace: namespace.as_ref().into(),
+            name: name.into(),
+            group: watch.scope.group.clone(),
+            kind: watch.scope.kind.clone(),
+        };
+        // Without a receiver nobody is interested.
+        let _ = shared.signals.send(Signal::Object { id, owner, change });
+    }
+}
+
+fn read(mut object: Value, shared: &Shared, depth: Depth) -> Option<(String, String, Known)> {
+    let metadata = object.get("metadata")?;
+    let text = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
+    let (namespace, name) = (text("namespace").unwrap_or_default(), text("name")?);
+    let seen = Seen::of(metadata, &shared.settings)?;
+    let known = Known::of(seen, depth, || object.take());
+    Some((namespace, name, known))
+}

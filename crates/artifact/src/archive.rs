@@ -1,0 +1,231 @@
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+use sluice_tree::{
+    Cutter, Files, Hash, Ignore, Index, IndexBuilder, Item, Kind, PackLimits, Part, content, member,
+    member_key, runs, select, trailer,
+};
+use sluice_types::{Algorithm, Digest, Hasher};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::record::{Previous, Record, checksum};
+
+/// Runs that are packed before any of them is written, per thread.
+const AHEAD: usize = 4;
+/// Members that wait to be written, and as many to be hashed.
+const QUEUED: usize = 4;
+
+/// What is to be packed.
+pub(crate) struct Job<'a> {
+    pub(crate) files: &'a dyn Files,
+    pub(crate) ignore: &'a Ignore,
+    pub(crate) limits: PackLimits,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) threads: NonZeroUsize,
+    pub(crate) cancel: &'a CancellationToken,
+    pub(crate) previous: Option<&'a Previous>,
+}
+
+/// What was written.
+pub(crate) struct Written {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    pub(crate) index: Index,
+    pub(crate) record: Record,
+}
+
+/// One gzip member, packed.
+struct Packed {
+    key: Hash,
+    bytes: Vec<u8>,
+    crc: u32,
+    parts: Vec<(Part, Option<[u8; 20]>)>,
+}
+
+/// Packs a tree into a file: runs side by side on all threads, written in order by another one, and hashed
+/// by yet another. Nothing is forced to the disk: what a power failure leaves is seen by its digest.
+pub(crate) fn write(job: &Job<'_>, out: File, path: &str) -> Result<Written, Error> {
+    let items = select(job.files, job.ignore, job.limits)?;
+    let runs = runs(&items);
+    let failed = crate::error::io("write", path);
+    thread::scope(|scope| {
+        let (chunks, hashed) = mpsc::sync_channel::<Vec<u8>>(QUEUED);
+        let algorithm = job.algorithm;
+        let hashing = scope.spawn(move || {
+            let mut hasher = Hasher::new(algorithm);
+            hashed.iter().for_each(|chunk| hasher.update(&chunk));
+            hasher.finish()
+        });
+        let (members, packed) = mpsc::sync_channel::<Packed>(QUEUED);
+        let writing = scope.spawn(move || {
+            let mut ledger = Ledger::new(out, chunks);
+            packed.iter().try_for_each(|packed| ledger.take(packed))?;
+            ledger.append(trailer())?;
+            ledger.out.flush()?;
+            Ok::<_, io::Error>((ledger.size, ledger.index, ledger.files, ledger.members))
+        });
+        let produced = produce(job, &runs, &members);
+        drop(members);
+        let written = writing.join().map_err(|_| Error::Cancelled)?;
+        let digest = hashing.join().map_err(|_| Error::Cancelled)?;
+        produced?;
+        let (size, index, files, members) = written.map_err(failed)?;
+        let files = files.into_iter().map(|(id, (size, hash))| (id, size, hash));
+        Ok(Written { digest, size, index: index.finish(), record: Record::new(size, files, members) })
+    })
+}
+
+fn produce(job: &Job<'_>, runs: &[&[Item]], members: &mpsc::SyncSender<Packed>) -> Result<(), Error> {
+    let total = AtomicU64::new(0);
+    for batch in runs.chunks(job.threads.get() * AHEAD) {
+        for packed in pack_batch(job, batch, &total)?.into_iter().flatten() {
+            // Whoever writes has stopped, and says why.
+            if members.send(packed).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The file being written and everything that is learned on the way.
+struct Ledger {
+    out: BufWriter<File>,
+    chunks: mpsc::SyncSender<Vec<u8>>,
+    size: u64,
+    index: IndexBuilder,
+    files: HashMap<[u8; 20], (u64, Hash)>,
+    members: Vec<(Hash, u64, u32)>,
+}
+
+impl Ledger {
+    fn new(out: File, chunks: mpsc::SyncSender<Vec<u8>>) -> Self {
+        Self {
+            out: BufWriter::with_capacity(1 << 20, out),
+            chunks,
+            size: 0,
+            index: IndexBuilder::default(),
+            files: HashMap::new(),
+            members: Vec::new(),
+        }
+    }
+
+    fn append(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        self.size += bytes.len() as u64;
+        self.out.write_all(&bytes)?;
+        self.chunks.send(bytes).map_err(io::Error::other)
+    }
+
+    fn take(&mut self, packed: Packed) -> io::Result<()> {
+        self.members.push((packed.key, packed.bytes.len() as u64, packed.crc));
+        for (part, identity) in packed.parts {
+            match part.item.kind {
+                Kind::Directory => self.index.directory(&part.item.path),
+                kind => self.index.file(&part.item.path, part.content, kind == Kind::Executable),
+            }
+            if let Some(identity) = identity {
+                self.files.insert(identity, (part.size, part.content));
+            }
+        }
+        self.append(packed.bytes)
+    }
+}
+
+type Outcome = (usize, Result<Vec<Packed>, Error>);
+
+fn pack_batch(job: &Job<'_>, batch: &[&[Item]], total: &AtomicU64) -> Result<Vec<Vec<Packed>>, Error> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<Outcome>> = Mutex::default();
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(run) = batch.get(at) else { return };
+            let packed =
+                if job.cancel.is_cancelled() { Err(Error::Cancelled) } else { pack_run(job, run, total) };
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, packed));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..job.threads.get().min(batch.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, packed)| packed).collect()
+}
+
+/// An item, and its bytes if it had to be read to be known.
+struct Loaded {
+    part: Part,
+    identity: Option<[u8; 20]>,
+    bytes: Option<Arc<[u8]>>,
+}
+
+fn pack_run(job: &Job<'_>, run: &[Item], total: &AtomicU64) -> Result<Vec<Packed>, Error> {
+    let (mut cutter, mut pending, mut packed) = (Cutter::default(), Vec::new(), Vec::new());
+    for item in run {
+        let loaded = load(job, item)?;
+        let size = loaded.part.size;
+        if total.fetch_add(size, Ordering::Relaxed).saturating_add(size) > job.limits.bytes {
+            let text = format!("tree is larger than {} bytes", job.limits.bytes);
+            return Err(sluice_tree::Error::Other(text).into());
+        }
+        if cutter.begins_member(size) {
+            packed.push(pack_member(job, std::mem::take(&mut pending))?);
+        }
+        pending.push(loaded);
+    }
+    packed.push(pack_member(job, pending)?);
+    Ok(packed)
+}
+
+fn load(job: &Job<'_>, item: &Item) -> Result<Loaded, Error> {
+    let identity = if item.kind.is_file() { job.files.identity(&item.path) } else { None };
+    let known = identity.and_then(|identity| job.previous?.file(&identity));
+    let item = item.clone();
+    if let Some((size, content)) = known {
+        return Ok(Loaded { part: Part { item, size, content }, identity, bytes: None });
+    }
+    let bytes = content(job.files, &item)?;
+    let part = Part { item, size: bytes.len() as u64, content: Hash::of(&bytes) };
+    Ok(Loaded { part, identity, bytes: Some(bytes) })
+}
+
+fn pack_member(job: &Job<'_>, loaded: Vec<Loaded>) -> Result<Packed, Error> {
+    let (mut parts, mut contents) = (Vec::new(), Vec::new());
+    for item in loaded {
+        parts.push(item.part);
+        contents.push((item.identity, item.bytes));
+    }
+    let key = member_key(&parts);
+    let copied = job.previous.and_then(|previous| {
+        let span = previous.member(&key)?;
+        Some((previous.read(span)?, span.crc))
+    });
+    let (bytes, crc) = match copied {
+        Some(copied) => copied,
+        None => {
+            let mut inputs = Vec::with_capacity(parts.len());
+            for (part, (_, bytes)) in parts.iter().zip(&contents) {
+                let bytes = match bytes {
+                    Some(bytes) => bytes.clone(),
+                    None => content(job.files, &part.item)?,
+                };
+                inputs.push((&part.item, bytes));
+            }
+            let bytes = member(inputs);
+            let crc = checksum(&bytes);
+            (bytes, crc)
+        }
+    };
+    let parts = parts.into_iter().zip(contents.into_iter().map(|(identity, _)| identity)).collect();
+    Ok(Packed { key, bytes, crc, parts })
+}

@@ -1,0 +1,126 @@
+//! Artifacts in memory: fetched once for all Kustomizations of a source, kept while they are wanted.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use sluice_api::{Artifact, keys};
+use sluice_artifact::{FetchError, FetchOptions, Fetcher, Locator};
+use sluice_tree::{Files as _, Index, Memory};
+use tokio::sync::OnceCell;
+
+use crate::options::Options;
+
+/// Path indexes kept.
+const INDEXES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+
+type Slot<T> = Arc<OnceCell<Arc<T>>>;
+
+/// An unpacked artifact.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) files: Memory,
+    bytes: usize,
+}
+
+impl Tree {
+    /// Weighs the files.
+    pub(crate) fn new(files: Memory) -> Self {
+        Self { bytes: weigh(&files), files }
+    }
+}
+
+/// The artifacts at hand.
+#[derive(Debug)]
+pub(crate) struct Artifacts {
+    fetcher: Fetcher,
+    watcher: Fetcher,
+    trees: Mutex<LruCache<String, Slot<Tree>>>,
+    indexes: Mutex<LruCache<String, Slot<Index>>>,
+    budget: usize,
+}
+
+impl Artifacts {
+    /// Nothing is at hand yet.
+    pub(crate) fn new(options: &Options) -> Result<Self, FetchError> {
+        // Further attempts are made by further passes, so that no worker is held by a server that is down.
+        let fetch = FetchOptions {
+            retries: 1.min(options.http_retry),
+            wait_min: std::time::Duration::from_millis(200),
+            host: options.source_host.clone(),
+            ..FetchOptions::default()
+        };
+        let watcher = FetchOptions { host: options.watcher_host.clone(), ..fetch.clone() };
+        Ok(Self {
+            fetcher: Fetcher::new(fetch)?,
+            watcher: Fetcher::new(watcher)?,
+            trees: Mutex::new(LruCache::unbounded()),
+            indexes: Mutex::new(LruCache::new(INDEXES)),
+            budget: options.artifact_cache,
+        })
+    }
+
+    fn fetcher(&self, url: &str) -> &Fetcher {
+        if url.contains("//source-watcher") { &self.watcher } else { &self.fetcher }
+    }
+
+    /// The files of an artifact. Who asks while somebody else fetches waits for that.
+    pub(crate) async fn tree(&self, artifact: &Artifact) -> Result<Arc<Tree>, FetchError> {
+        let slot = slot(&self.trees, &artifact.digest);
+        let tree = slot
+            .get_or_try_init(|| async {
+                let files = self.fetcher(&artifact.url).tree(&locator(artifact)).await?;
+                Ok::<_, FetchError>(Arc::new(Tree::new(files)))
+            })
+            .await?
+            .clone();
+        self.trim();
+        Ok(tree)
+    }
+
+    /// The path index of an artifact; `None` where the source serves none or it cannot be had.
+    pub(crate) async fn index(&self, artifact: &Artifact) -> Option<Arc<Index>> {
+        let digest = artifact.metadata.get(keys::ARTIFACT_INDEX)?;
+        let slot = slot(&self.indexes, digest);
+        let index = slot
+            .get_or_try_init(|| async {
+                self.fetcher(&artifact.url).index(&locator(artifact), digest).await.map(Arc::new)
+            })
+            .await;
+        match index {
+            Ok(index) => Some(index.clone()),
+            Err(error) => {
+                tracing::debug!(url = %artifact.url, %error, "no path index");
+                None
+            }
+        }
+    }
+
+    /// Lets go of what was not wanted for the longest time, down to the budget; the newest always stays.
+    fn trim(&self) {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held: usize = trees.iter().filter_map(|(_, slot)| slot.get()).map(|tree| tree.bytes).sum();
+        while held > self.budget && trees.len() > 1 {
+            let Some((_, slot)) = trees.pop_lru() else { return };
+            held = held.saturating_sub(slot.get().map_or(0, |tree| tree.bytes));
+        }
+        // Slots that were never filled hold nothing but their name.
+        while trees.len() > 1024 {
+            trees.pop_lru();
+        }
+    }
+}
+
+fn slot<T>(slots: &Mutex<LruCache<String, Slot<T>>>, key: &str) -> Slot<T> {
+    let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+    slots.get_or_insert(key.to_owned(), Slot::default).clone()
+}
+
+fn locator(artifact: &Artifact) -> Locator {
+    Locator { url: artifact.url.clone(), digest: artifact.digest.clone() }
+}
+
+fn weigh(files: &Memory) -> usize {
+    let size = |path| files.read(&path).map_or(0, |bytes| bytes.len());
+    files.paths().into_iter().map(|path| path.as_str().len() + 64 + size(path)).sum()
+}

@@ -1,0 +1,417 @@
+//! A build's way into the cluster: claim, apply, prune, health. Every step may be left at any point and taken
+//! up by another pass: what is done already costs nothing then.
+
+use std::time::Duration;
+
+use sluice_api::condition::ConditionStatus;
+use sluice_api::kustomize::v1::Kustomization;
+use sluice_api::kustomize::v1::reason as ks;
+use sluice_api::{Time, reason as common};
+use sluice_apply::{
+    Action, Cluster, DeleteOptions, Desired, Fate, IgnoreRules, Missing, ObjectId, Outlook, Owner, Policy, Report,
+    Target,
+};
+use sluice_manifest as manifest;
+use sluice_runtime::{Readiness, Scope, Verdict, WakeKey};
+use tokio::time::Instant;
+
+use crate::context::Context;
+use crate::error::Failure;
+use crate::health;
+use crate::message::{self, Step};
+use crate::remembered;
+use crate::request::Request;
+use crate::session::{Session, Settled, Work};
+use crate::settle::Book;
+
+/// How long objects that others rely on may take to become healthy.
+const STAGE: Duration = Duration::from_secs(60);
+/// How long a pass holds on for them before it lets go of its worker.
+const HOLD: Duration = Duration::from_secs(2);
+
+/// What the steps of a deployment share.
+pub(crate) struct Site<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) scope: &'a Scope<Kustomization>,
+    pub(crate) request: &'a Request,
+    pub(crate) target: &'a Target,
+}
+
+/// Goes on with the work of the session.
+pub(crate) async fn deploy(
+    site: &Site<'_>,
+    session: &mut Session,
+    work: &mut Work,
+    book: &mut Book,
+) -> Result<Verdict, Failure> {
+    book.facts.last_attempted_revision = Some(book.subject.revision.clone());
+    if work.inventory.is_none() {
+        claim(site, work, book).await?;
+    }
+    watch(site.target.cluster(), session, work);
+    let mut report = manifest::Report::default();
+    if let Some(verdict) = apply(site, session, work, book, &mut report).await? {
+        return Ok(verdict);
+    }
+    if work.inventory.is_none() {
+        prune(site, session, work, book, &mut report).await?;
+        report.finished = true;
+        work.inventory = Some(manifest::settle(&work.plan, &report));
+    }
+    if let Some(inventory) = &work.inventory {
+        book.record(inventory);
+        session.memory.retain(|id| inventory.contains(id));
+    }
+    if let Some(verdict) = health::check(site, work, book).await? {
+        return Ok(verdict);
+    }
+    Ok(succeed(site, session, work, book))
+}
+
+/// Makes durable what this run answers for, before its first write.
+async fn claim(site: &Site<'_>, work: &Work, book: &mut Book) -> Result<(), Failure> {
+    let (recorded, _) = book.inventory();
+    if !site.context.options.ways.claim_first {
+        return Ok(());
+    }
+    if recorded == work.plan.claim && book.facts.inventory.is_some() {
+        return Ok(());
+    }
+    book.record(&work.plan.claim);
+    let doing = message::progress(Step::Apply, &book.subject.revision, site.request.timeout);
+    site.scope.commit(&book.facts, &doing).await?;
+    Ok(())
+}
+
+/// Watches every kind this run touches. Watches are shared, and a hint only.
+fn watch(cluster: &Cluster, session: &mut Session, work: &Work) {
+    let ids = work.plan.claim.ids();
+    let lease = cluster.watch_owned(ids.map(|id| (id.group.as_str(), id.kind.as_str())));
+    session.lease = Some(lease);
+}
+
+fn policy(site: &Site<'_>, ignore: IgnoreRules) -> Policy {
+    let options = &site.context.options;
+    Policy {
+        concurrency: options.concurrent_ssa,
+        force: site.request.force,
+        all_or_nothing: !options.ways.partial_apply,
+        migrate_api_version: options.gates.migrate_api_version,
+        ignore: ignore.into(),
+    }
+}
+
+/// Applies stage after stage. Answers a verdict when one has to be waited for.
+async fn apply(
+    site: &Site<'_>,
+    session: &mut Session,
+    work: &mut Work,
+    book: &mut Book,
+    done: &mut manifest::Report,
+) -> Result<Option<Verdict>, Failure> {
+    let policy = policy(site, ignore_rules(site.request)?);
+    let mut changes = Vec::new();
+    let mut trouble = Trouble::default();
+    let mut wait = None;
+    for place in 0..work.stages.len() {
+        let Some((kind, members)) = work.stages.get(place) else { break };
+        let kind = *kind;
+        let members = rested(session, work.repairs, members);
+        let report = site.target.apply(&members, &policy, &session.memory, &site.scope.cancel).await;
+        session.memory.learn(&members, &report);
+        note_changes(&report, &mut changes);
+        if work.repairs {
+            contend(site, session, book, &report);
+        }
+        trouble.add(&report);
+        if report.outcomes.iter().any(|outcome| matches!(outcome.fate, Fate::Untried)) && trouble.is_empty() {
+            tell_changes(work, book, &changes);
+            return Err(Failure::Overtaken);
+        }
+        for (desired, outcome) in members.iter().zip(&report.outcomes) {
+            if outcome.action() == Some(Action::Skipped) && !work.left_alone.contains(&desired.id) {
+                work.left_alone.push(desired.id.clone());
+            }
+            if outcome.action().is_some() {
+                let version = desired.object().version().to_owned();
+                done.applied.push((desired.id.clone(), outcome.id.clone(), version));
+            }
+        }
+        if kind.waits() && !report.outcomes.is_empty() && work.inventory.is_none() {
+            wait = linger(site, work, place, &members, &report).await?;
+            if wait.is_some() {
+                break;
+            }
+        }
+        if !trouble.is_empty() && !site.context.options.ways.partial_apply {
+            break;
+        }
+    }
+    tell_changes(work, book, &changes);
+    if !trouble.is_empty() {
+        return Err(trouble.fail(site.target.cluster(), session));
+    }
+    session.missing.clear();
+    if let Some(on) = wait {
+        let (on, again) = on;
+        return Ok(Some(Verdict::Waiting {
+            reason: common::PROGRESSING,
+            message: message::progress(Step::Apply, &book.subject.revision, site.request.timeout),
+            readiness: Readiness::Unknown,
+            on,
+            again,
+        }));
+    }
+    Ok(None)
+}
+
+/// The members without those that are left alone for a while because somebody keeps changing them back.
+fn rested(session: &Session, repairs: bool, members: &[Desired]) -> Vec<Desired> {
+    let now = Instant::now();
+    let resting = |desired: &&Desired| {
+        repairs && session.contests.get(&desired.id).is_some_and(|contest| contest.resting(now).is_some())
+    };
+    members.iter().filter(|desired| !resting(desired)).cloned().collect()
+}
+
+fn note_changes(report: &Report, changes: &mut Vec<(ObjectId, Action)>) {
+    let told = |action: &Action| !matches!(action, Action::Unchanged | Action::Skipped);
+    changes.extend(report.changes().filter(|(_, action)| told(action)).map(|(id, action)| (id.clone(), action)));
+}
+
+fn tell_changes(work: &mut Work, book: &mut Book, changes: &[(ObjectId, Action)]) {
+    if changes.is_empty() {
+        return;
+    }
+    work.changed = true;
+    let lines: Vec<String> = changes.iter().map(|(id, action)| format!("{} {action}", id.subject())).collect();
+    tracing::info!(output = ?lines, revision = %book.subject.revision, "server-side apply completed");
+    let note = book.subject.info(common::PROGRESSING, lines.join("\n"));
+    book.tell(note);
+}
+
+/// Counts repairs, and tells once when somebody does not give in.
+fn contend(site: &Site<'_>, session: &mut Session, book: &mut Book, report: &Report) {
+    let now = Instant::now();
+    for (id, action) in report.changes() {
+        if !matches!(action, Action::Created | Action::Configured) {
+            continue;
+        }
+        let Some(rest) = session.contests.entry(id.clone()).or_default().repaired(now) else { continue };
+        site.context.visit_later(&site.request.key, rest.delay);
+        if rest.begins {
+            let text = format!(
+                "{} keeps being changed by somebody else after each repair: repairs are made less and less often",
+                id.subject()
+            );
+            let note = book.subject.error(common::PROGRESSING, text);
+            book.tell(note);
+        }
+    }
+}
+
+/// Waits for what others rely on: a moment here, longer as stored state. Answers what to wait for.
+async fn linger(
+    site: &Site<'_>,
+    work: &mut Work,
+    place: usize,
+    members: &[Desired],
+    report: &Report,
+) -> Result<Option<(Vec<WakeKey>, Duration)>, Failure> {
+    let checks = health::applied(members, report);
+    if checks.is_empty() {
+        return Ok(None);
+    }
+    let watch = site.target.watch_health(checks, site.request.rules.clone());
+    let fast = !site.context.options.gates.disable_fail_fast_behavior;
+    let health = watch.settle(fast, HOLD, &site.scope.cancel).await;
+    if site.scope.cancel.is_cancelled() {
+        return Err(Failure::Overtaken);
+    }
+    let fail = |text: String| Failure::Apply { text, on: Vec::new(), told: false };
+    match health.outlook(fast) {
+        Outlook::Healthy => Ok(None),
+        Outlook::Stalled(text) => Err(fail(text)),
+        Outlook::Waiting => {
+            let since = *work.waits.entry(place).or_insert_with(Instant::now);
+            let left = STAGE.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                work.waits.remove(&place);
+                return Err(fail(health.timeout()));
+            }
+            let again = if health.polled { left.min(HOLD) } else { left };
+            Ok(Some((health.pending().map(|state| health::wake_key(&state.id)).collect(), again)))
+        }
+    }
+}
+
+/// Deletes what is not desired any more.
+async fn prune(
+    site: &Site<'_>,
+    session: &mut Session,
+    work: &mut Work,
+    book: &mut Book,
+    done: &mut manifest::Report,
+) -> Result<(), Failure> {
+    let ids = work.plan.prune_after(done);
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let options = deletion(site.context, site.request);
+    let deletion = site.target.delete(&ids, &options, &site.scope.cancel).await;
+    let lines: Vec<String> =
+        deletion.changes().map(|(id, action)| format!("{} {action}", id.subject())).collect();
+    for removal in &deletion.outcomes {
+        match removal.action() {
+            Some(Action::Deleted) => done.gone.push(removal.id.clone()),
+            Some(_) => done.released.push(removal.id.clone()),
+            None => continue,
+        }
+        session.memory.forget(&removal.id);
+    }
+    if !lines.is_empty() {
+        work.changed = true;
+        tracing::info!(output = ?lines, "garbage collection completed");
+        let note = book.subject.info(common::PROGRESSING, lines.join("\n"));
+        book.tell(note);
+    }
+    if let Some(text) = deletion.error() {
+        book.record(&manifest::settle(&work.plan, done));
+        return Err(Failure::Prune(text));
+    }
+    if deletion.survivors().next().is_some() {
+        book.record(&manifest::settle(&work.plan, done));
+        return Err(Failure::Overtaken);
+    }
+    Ok(())
+}
+
+/// How objects of this Kustomization are deleted.
+pub(crate) fn deletion(context: &Context, request: &Request) -> DeleteOptions {
+    DeleteOptions {
+        owner: Owner { namespace: request.key.namespace.to_string(), name: request.key.name.to_string() },
+        concurrency: context.options.concurrent_ssa,
+    }
+}
+
+/// Everything is as desired.
+fn succeed(site: &Site<'_>, session: &mut Session, work: &mut Work, book: &mut Book) -> Verdict {
+    book.advance();
+    let inventory = work.inventory.take().unwrap_or_default();
+    let members: Vec<_> = inventory
+        .ids()
+        .map(|id| (id.clone(), session.memory.applied(id).map(|(uid, key)| (uid.clone(), key))))
+        .collect();
+    let applied = remembered::digest(&work.inputs, members.iter().map(|(id, state)| (id, state.clone())));
+    let took = work.began.elapsed();
+    book.count(&work.digest, ks::RECONCILIATION_SUCCEEDED, now(), took, applied);
+    book.tell(book.subject.finished(took, site.request.interval));
+    session.settled = Some(Settled {
+        inputs: work.inputs.clone(),
+        reads: Some(work.reads.clone()),
+        digest: work.digest.clone(),
+        members,
+        health: work.checking.take().map(|checking| checking.watch),
+        degraded: None,
+    });
+    Verdict::ready(ks::RECONCILIATION_SUCCEEDED, message::applied(&book.subject.revision))
+}
+
+/// The current time as statuses have it.
+pub(crate) fn now() -> Time {
+    Time::new(jiff::Timestamp::now())
+}
+
+/// States that health is lost or not reached.
+pub(crate) fn unhealthy(book: &mut Book, text: &str, took: Duration) -> String {
+    book.health(ConditionStatus::False, ks::HEALTH_CHECK_FAILED, text);
+    let took = sluice_types::GoDuration(crate::history::rounded(took));
+    format!("health check failed after {took}: {text}")
+}
+
+fn ignore_rules(request: &Request) -> Result<IgnoreRules, Failure> {
+    let mut rules = Vec::new();
+    for rule in &request.ignore {
+        let target = match &rule.target {
+            None => None,
+            Some(wanted) => Some(
+                sluice_apply::Selector::new(
+                    wanted.group.as_deref(),
+                    wanted.version.as_deref(),
+                    wanted.kind.as_deref(),
+                    wanted.name.as_deref(),
+                    wanted.namespace.as_deref(),
+                    wanted.label_selector.as_deref(),
+                    wanted.annotation_selector.as_deref(),
+                )
+                .map_err(|error| Failure::Apply {
+                    text: format!("spec.ignore: {error}"),
+                    on: Vec::new(),
+                    told: false,
+                })?,
+            ),
+        };
+        rules.push(sluice_apply::IgnoreRule { paths: rule.paths.clone(), target });
+    }
+    Ok(IgnoreRules::new(rules))
+}
+
+/// What kept objects from being applied.
+#[derive(Debug, Default)]
+struct Trouble {
+    texts: Vec<String>,
+    missing: Vec<Missing>,
+}
+
+/// Errors that one message names.
+const NAMED: usize = 10;
+
+impl Trouble {
+    fn add(&mut self, report: &Report) {
+        self.texts.extend(report.failures().map(ToString::to_string));
+        for (missing, error) in report.parked() {
+            self.texts.push(error.to_string());
+            if !self.missing.contains(missing) {
+                self.missing.push(missing.clone());
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// Watches what is missing, and answers the failure.
+    fn fail(mut self, cluster: &Cluster, session: &mut Session) -> Failure {
+        let mut on = Vec::new();
+        let mut leases = Vec::new();
+        for missing in &self.missing {
+            let object = match missing {
+                Missing::Kind { group, kind } => {
+                    cluster.await_kind(group, kind);
+                    on.push(WakeKey::kind(group, kind));
+                    continue;
+                }
+                Missing::Namespace(name) => ObjectId {
+                    group: String::new(),
+                    kind: "Namespace".to_owned(),
+                    namespace: String::new(),
+                    name: name.clone(),
+                },
+                Missing::Termination(id) => id.clone(),
+            };
+            on.push(health::wake_key(&object));
+            leases.push(cluster.watch_object(&object));
+        }
+        session.missing = leases;
+        let more = self.texts.len().saturating_sub(NAMED);
+        self.texts.truncate(NAMED);
+        if more > 0 {
+            self.texts.push(format!("and {more} more"));
+        }
+        let text = self.texts.join("\n");
+        let told = session.told.as_ref() == Some(&text);
+        session.told = Some(text.clone());
+        Failure::Apply { text, told: told && !on.is_empty(), on }
+    }
+}

@@ -1,0 +1,148 @@
+//! What conditions and events say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sluice_api::keys::kustomize::{COMMIT_STATUS, ORIGIN_REVISION, REVISION};
+use sluice_api::kustomize::v1::reason::RECONCILIATION_SUCCEEDED;
+use sluice_api::{Artifact, Reason, keys};
+use sluice_runtime::Note;
+use sluice_types::GoDuration;
+
+use crate::history::rounded;
+
+/// The revision that a pass is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// As the artifact has it.
+    pub(crate) revision: String,
+    /// Of what the artifact was made from, where known.
+    pub(crate) origin: Option<String>,
+}
+
+impl Subject {
+    /// What an artifact was made from.
+    pub(crate) fn of(artifact: &Artifact) -> Self {
+        Self {
+            revision: artifact.revision.clone(),
+            origin: artifact.metadata.get(keys::ORIGIN_REVISION).filter(|text| !text.is_empty()).cloned(),
+        }
+    }
+
+    /// The metadata of a history entry.
+    pub(crate) fn history(&self) -> BTreeMap<String, String> {
+        let mut metadata = BTreeMap::from([("revision".to_owned(), self.revision.clone())]);
+        if let Some(origin) = &self.origin {
+            metadata.insert("originRevision".to_owned(), origin.clone());
+        }
+        metadata
+    }
+
+    fn mark(&self, note: Note) -> Note {
+        if self.revision.is_empty() {
+            return note;
+        }
+        let note = note.with(REVISION, &self.revision);
+        match &self.origin {
+            Some(origin) => note.with(ORIGIN_REVISION, origin),
+            None => note,
+        }
+    }
+
+    /// An event that something was done.
+    pub(crate) fn info(&self, reason: Reason, message: impl Into<String>) -> Note {
+        self.mark(Note::info(reason, message))
+    }
+
+    /// An event that something failed.
+    pub(crate) fn error(&self, reason: Reason, message: impl Into<String>) -> Note {
+        self.mark(Note::error(reason, message))
+    }
+
+    /// The last event of a run.
+    pub(crate) fn finished(&self, took: Duration, next: Duration) -> Note {
+        let text = format!(
+            "Reconciliation finished in {}, next run in {}",
+            GoDuration(rounded(took)),
+            GoDuration(next)
+        );
+        self.info(RECONCILIATION_SUCCEEDED, text).with(COMMIT_STATUS, "update").routine()
+    }
+}
+
+/// What is being done, for the conditions of an object at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Fetch,
+    Build,
+    Apply,
+    Health,
+}
+
+/// The text of a step.
+pub(crate) fn progress(step: Step, revision: &str, timeout: Duration) -> String {
+    let doing = match step {
+        Step::Fetch => "Fetching manifests",
+        Step::Build => "Building manifests",
+        Step::Apply => "Detecting drift",
+        Step::Health => "Running health checks",
+    };
+    format!("{doing} for revision {revision} with a timeout of {}", GoDuration(timeout))
+}
+
+/// The text of success.
+pub(crate) fn applied(revision: &str) -> String {
+    format!("Applied revision: {revision}")
+}
+
+/// The text of health reached after this time.
+pub(crate) fn healthy(took: Duration) -> String {
+    format!("Health check passed in {}", GoDuration(rounded(took)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_those_of_the_contract() {
+        let timeout = Duration::from_secs(270);
+        let revision = "main@sha1:1";
+        assert_eq!(
+            progress(Step::Fetch, revision, timeout),
+            "Fetching manifests for revision main@sha1:1 with a timeout of 4m30s"
+        );
+        assert_eq!(
+            progress(Step::Build, revision, timeout),
+            "Building manifests for revision main@sha1:1 with a timeout of 4m30s"
+        );
+        assert_eq!(
+            progress(Step::Apply, revision, timeout),
+            "Detecting drift for revision main@sha1:1 with a timeout of 4m30s"
+        );
+        assert_eq!(
+            progress(Step::Health, revision, Duration::from_secs(30)),
+            "Running health checks for revision main@sha1:1 with a timeout of 30s"
+        );
+        assert_eq!(applied(revision), "Applied revision: main@sha1:1");
+        assert_eq!(healthy(Duration::from_millis(1500)), "Health check passed in 1.5s");
+    }
+
+    #[test]
+    fn events_carry_revisions_and_only_the_last_one_asks_for_a_commit_status() {
+        let subject = Subject { revision: "r".to_owned(), origin: Some("o".to_owned()) };
+        let note = subject.finished(Duration::from_millis(20), Duration::from_secs(600));
+        assert_eq!(note.message, "Reconciliation finished in 20ms, next run in 10m0s");
+        let keys: Vec<_> = note.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(
+            keys,
+            [
+                "kustomize.toolkit.fluxcd.io/commit_status=update",
+                "kustomize.toolkit.fluxcd.io/originRevision=o",
+                "kustomize.toolkit.fluxcd.io/revision=r",
+            ]
+        );
+        assert!(note.routine);
+        assert_eq!(Subject::default().error(RECONCILIATION_SUCCEEDED, "x").metadata.len(), 0);
+    }
+}

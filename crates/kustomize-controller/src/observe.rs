@@ -1,0 +1,112 @@
+//! What a pass looks at before anything is decided.
+
+use std::sync::Arc;
+
+use kube::Api;
+use sluice_api::kustomize::v1::Kustomization;
+use sluice_runtime::Key;
+
+use crate::context::Context;
+use crate::cycle;
+use crate::gate::Observed;
+use crate::references::{ReferenceKey, Values, not_found};
+use crate::request::{self, Request, SourceKey};
+
+/// Source and dependencies.
+pub(crate) async fn observe(context: &Context, request: &Request) -> Observed {
+    let source = source(context, &request.source).await;
+    let mut dependencies = Vec::with_capacity(request.dependencies.len());
+    for dependency in &request.dependencies {
+        dependencies.push(kustomization(context, &dependency.key).await);
+    }
+    let circle = if request.dependencies.is_empty() { None } else { circle(context, &request.key) };
+    Observed { source, dependencies, circle }
+}
+
+async fn source(context: &Context, key: &SourceKey) -> Result<Arc<sluice_api::source::SourceObject>, String> {
+    if !context.options.gates.direct_source_fetch {
+        return context.sources.get(key).await;
+    }
+    let api = Api::namespaced_with(context.client.clone(), &key.namespace, &key.kind.resource());
+    api.get(&key.name).await.map(Arc::new).map_err(|error| words(&error))
+}
+
+/// Kustomizations of another shard are not in the cache.
+async fn kustomization(context: &Context, key: &Key) -> Result<Arc<Kustomization>, String> {
+    if let Some(found) = context.handle.get(&key.namespace, &key.name) {
+        return Ok(found);
+    }
+    if context.options.sharded {
+        let api: Api<Kustomization> = Api::namespaced(context.client.clone(), &key.namespace);
+        return api.get(&key.name).await.map(Arc::new).map_err(|error| words(&error));
+    }
+    Err(format!("kustomizations.{} \"{}\" not found", sluice_api::keys::kustomize::GROUP, key.name))
+}
+
+fn circle(context: &Context, start: &Key) -> Option<Vec<Key>> {
+    cycle::find(start, |key| {
+        context
+            .handle
+            .get(&key.namespace, &key.name)
+            .map(|object| request::prerequisites(&object).collect::<Vec<_>>())
+            .unwrap_or_default()
+    })
+}
+
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A ConfigMap or Secret as it was read.
+pub(crate) type Read = (ReferenceKey, Option<Arc<Values>>);
+
+/// Everything the Kustomization refers to, each read once.
+pub(crate) async fn references(
+    context: &Context,
+    object: &Kustomization,
+    fresh: bool,
+) -> Result<Vec<Read>, String> {
+    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let mut found = Vec::new();
+    for (kind, name) in request::referenced(object) {
+        let key = ReferenceKey { kind, namespace: namespace.clone(), name };
+        let values = context.references.read(&context.client, &key, fresh).await;
+        let values = values.map_err(|error| {
+            format!("substitute from '{}/{}' error: {}", key.kind.as_str(), key.name, words(&error))
+        })?;
+        found.push((key, values));
+    }
+    Ok(found)
+}
+
+/// The variables that a Kustomization's references hold, in the order that later ones win.
+pub(crate) fn variables(request: &Request, read: &[Read]) -> Result<Vec<Arc<Values>>, String> {
+    let mut found = Vec::new();
+    for reference in &request.substitutes {
+        let values = read
+            .iter()
+            .find(|(key, _)| key.kind == reference.kind && key.name == reference.name)
+            .and_then(|(_, values)| values.clone());
+        match values {
+            Some(values) => found.push(values),
+            None if reference.optional.unwrap_or_default() => {}
+            None => {
+                let key = ReferenceKey {
+                    kind: reference.kind,
+                    namespace: request.key.namespace.to_string(),
+                    name: reference.name.clone(),
+                };
+                return Err(format!(
+                    "substitute from '{}/{}' error: {}",
+                    key.kind.as_str(),
+                    key.name,
+                    not_found(&key)
+                ));
+            }
+        }
+    }
+    Ok(found)
+}

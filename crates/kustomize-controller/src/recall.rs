@@ -1,0 +1,84 @@
+//! What is left of an earlier life: whether the cluster still is as the history says the last success left it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_api::condition::READY;
+use sluice_api::keys;
+use sluice_apply::{Check, Desired};
+use sluice_manifest::Object;
+
+use crate::deploy::Site;
+use crate::remembered::{self, Inputs};
+use crate::request::Checks;
+use crate::session::{Session, Settled};
+use crate::settle::Book;
+
+/// How long lists are waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Takes the last success for this life's own, if lists of what it left behind agree with its digest.
+pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Session, book: &Book) {
+    let Some(status) = site.scope.previous() else { return };
+    let ready = status.condition(READY).is_some_and(sluice_api::Condition::is_true);
+    let Some(last) = book.facts.history.first() else { return };
+    let Some(wanted) = last.metadata.get(keys::APPLIED) else { return };
+    if !ready || status.observed_generation != Some(inputs.generation) {
+        return;
+    }
+    // Only built-in rules can be asked without knowing what was built.
+    if matches!(site.request.checks, Checks::Listed(_)) {
+        return;
+    }
+    let (inventory, odd) = book.inventory();
+    if !odd.is_empty() {
+        return;
+    }
+    let cluster = site.target.cluster();
+    let lease = cluster.watch_owned(inventory.ids().map(|id| (id.group.as_str(), id.kind.as_str())));
+    if !cluster.synced(&lease, PATIENCE).await {
+        return;
+    }
+    let members: Vec<_> = inventory
+        .ids()
+        .map(|id| {
+            let seen = cluster.known(id).filter(|seen| !seen.deleting);
+            (id.clone(), seen.map(|seen| (Arc::clone(&seen.uid), seen.drift_key)))
+        })
+        .collect();
+    let found = remembered::digest(inputs, members.iter().map(|(id, state)| (id, state.clone())));
+    if found.as_ref() != Some(wanted) {
+        tracing::info!("the cluster is not as the last success left it: one full pass");
+        return;
+    }
+    let health = (site.request.checks == Checks::Everything && !members.is_empty()).then(|| {
+        let checks = members.iter().map(|(id, _)| Check { id: id.clone(), owned: true, vanishes: false });
+        site.target.watch_health(checks.collect(), site.request.rules.clone())
+    });
+    session.lease = Some(lease);
+    session.settled = Some(Settled {
+        inputs: inputs.clone(),
+        reads: None,
+        digest: last.digest.clone(),
+        members,
+        health,
+        degraded: None,
+    });
+}
+
+/// Trusts members of the same build that are as an earlier life left them.
+pub(crate) fn trust(site: &Site<'_>, inputs: &Inputs, digest: &str, session: &mut Session, objects: &[Object]) {
+    let Some(settled) = &session.settled else { return };
+    let same = settled.inputs.generation == inputs.generation && settled.inputs.target == inputs.target;
+    if settled.reads.is_some() || !same || settled.digest != digest {
+        return;
+    }
+    for object in objects {
+        let id = object.id();
+        let left = settled.members.iter().find(|(member, _)| *member == id).and_then(|(_, state)| state.as_ref());
+        let (Some((uid, key)), Some(seen)) = (left, site.target.cluster().known(&id)) else { continue };
+        if seen.uid == *uid && seen.drift_key == *key {
+            session.memory.trust(&Desired::from(object.clone()), &id, &seen);
+        }
+    }
+}

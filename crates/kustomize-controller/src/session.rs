@@ -1,0 +1,270 @@
+//! What is remembered of each Kustomization between its passes, in memory only: losing it costs requests,
+//! never correctness. A pass takes the whole of it and gives it back, so a pass that dies leaves nothing half
+//! true behind.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sluice_api::Artifact;
+use sluice_apply::{Desired, Fingerprint, HealthWatch, Memory, ObjectId, WatchLease};
+use sluice_manifest::order::StageKind;
+use sluice_manifest::{Inventory, Plan};
+use sluice_runtime::Key;
+use sluice_tree::{Index, ReadSet};
+use tokio::time::Instant;
+
+use crate::contest::Contest;
+use crate::remembered::Inputs;
+
+/// The memory of one Kustomization.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// What the cluster was last brought to, to the end.
+    pub(crate) settled: Option<Settled>,
+    /// What it is being brought to.
+    pub(crate) work: Option<Work>,
+    /// What was applied, object by object.
+    pub(crate) memory: Memory,
+    /// Keeps the watches of what was applied.
+    pub(crate) lease: Option<WatchLease>,
+    /// Keeps the watches of what is missing.
+    pub(crate) missing: Vec<WatchLease>,
+    /// Objects that are changed back again and again.
+    pub(crate) contests: HashMap<ObjectId, Contest>,
+    /// Since when the gate keeps it waiting.
+    pub(crate) stopped: Option<Instant>,
+    /// What was last told about the wait.
+    pub(crate) told: Option<String>,
+    /// Attempts to fetch the artifact with this digest.
+    pub(crate) fetches: Option<(String, u32)>,
+    /// True once it was tried to recall the last success of an earlier life.
+    pub(crate) recalled: bool,
+}
+
+/// A success.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) inputs: Inputs,
+    /// What the build read of the artifact; `None` after a restart.
+    pub(crate) reads: Option<Arc<ReadSet>>,
+    /// Digest of what was built.
+    pub(crate) digest: String,
+    /// The members with the state that they were left in; `None` for those that are left alone.
+    pub(crate) members: Vec<(ObjectId, Option<(Arc<str>, Fingerprint)>)>,
+    /// Health, where it was asked for.
+    pub(crate) health: Option<HealthWatch>,
+    /// Since when it is not healthy any more.
+    pub(crate) degraded: Option<Instant>,
+}
+
+/// A build on its way into the cluster.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) inputs: Inputs,
+    pub(crate) reads: Arc<ReadSet>,
+    /// Digest of what was built.
+    pub(crate) digest: String,
+    /// What is applied, stage after stage.
+    pub(crate) stages: Vec<(StageKind, Vec<Desired>)>,
+    /// The rest of the plan; its own stages are empty.
+    pub(crate) plan: Plan,
+    pub(crate) began: Instant,
+    /// True when these very inputs were applied before and only drift is repaired.
+    pub(crate) repairs: bool,
+    /// When the stages that others rely on were first found unhealthy, by their place.
+    pub(crate) waits: HashMap<usize, Instant>,
+    /// What is answered for once everything is applied and pruned.
+    pub(crate) inventory: Option<Inventory>,
+    /// Members that controls say to leave alone.
+    pub(crate) left_alone: Vec<ObjectId>,
+    /// The wait for health.
+    pub(crate) checking: Option<Checking>,
+    /// True when a member was created, changed or deleted.
+    pub(crate) changed: bool,
+}
+
+/// The wait for health.
+#[derive(Debug)]
+pub(crate) struct Checking {
+    pub(crate) watch: HealthWatch,
+    pub(crate) since: Instant,
+    /// Since when, and in which words, it is known that health will not come by itself.
+    pub(crate) failed: Option<(Instant, String)>,
+}
+
+/// What others than the pass may know of a session.
+#[derive(Clone, Debug, Default)]
+struct Outline {
+    settled: Option<(Inputs, Option<Arc<ReadSet>>)>,
+    health: bool,
+}
+
+/// The sessions of all Kustomizations.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    table: Mutex<HashMap<Key, (Outline, Option<Box<Session>>)>>,
+}
+
+/// What a new artifact means for a Kustomization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It is the one that was applied.
+    Nothing,
+    /// It reads the same; only the revision moves.
+    Revision,
+    /// It may have to be applied.
+    Content,
+}
+
+impl Sessions {
+    /// Takes the session out; a new one where there is none.
+    pub(crate) fn take(&self, key: &Key) -> Box<Session> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.get_mut(key).and_then(|(_, session)| session.take()).unwrap_or_default()
+    }
+
+    /// Puts it back.
+    pub(crate) fn put(&self, key: &Key, session: Box<Session>) {
+        let outline = Outline {
+            settled: session.settled.as_ref().map(|settled| (settled.inputs.clone(), settled.reads.clone())),
+            health: session.settled.as_ref().is_some_and(|settled| settled.health.is_some()),
+        };
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.insert(key.clone(), (outline, Some(session)));
+    }
+
+    /// Forgets a Kustomization that is gone.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// True when changes of health of its members concern it.
+    pub(crate) fn minds_health(&self, key: &Key) -> bool {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.get(key).is_some_and(|(outline, _)| outline.health)
+    }
+
+    /// What this artifact means for the Kustomization.
+    pub(crate) fn news(&self, key: &Key, revision: Option<&str>, artifact: &Artifact, index: Option<&Index>) -> News {
+        let outline = {
+            let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+            table.get(key).map(|(outline, _)| outline.clone())
+        };
+        let Some((inputs, reads)) = outline.and_then(|outline| outline.settled) else { return News::Content };
+        if inputs.artifact == artifact.digest {
+            return if revision == Some(artifact.revision.as_str()) { News::Nothing } else { News::Revision };
+        }
+        match (reads, index) {
+            (Some(reads), Some(index)) if reads.holds(index) => News::Revision,
+            _ => News::Content,
+        }
+    }
+}
+
+/// What a pass has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// The artifact reads as what was applied, and nothing else moved.
+    Rest,
+    /// A build is under way: go on with it.
+    Continue,
+    /// Fetch, build and apply.
+    Build,
+}
+
+/// Chooses between them. `index` is that of the artifact.
+pub(crate) fn choose(session: &Session, inputs: &Inputs, index: Option<&Index>) -> Course {
+    if session.work.as_ref().is_some_and(|work| work.inputs == *inputs) {
+        return Course::Continue;
+    }
+    let Some(settled) = &session.settled else { return Course::Build };
+    if session.work.is_some() || !settled.inputs.is_like(inputs) {
+        return Course::Build;
+    }
+    if settled.inputs.artifact == inputs.artifact {
+        return Course::Rest;
+    }
+    match (&settled.reads, index) {
+        (Some(reads), Some(index)) if reads.holds(index) => Course::Rest,
+        _ => Course::Build,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_tree::{Files as _, Recording};
+    use sluice_types::RelPath;
+
+    fn inputs(artifact: &str) -> Inputs {
+        Inputs { generation: 1, artifact: artifact.to_owned(), references: Vec::new(), target: String::new() }
+    }
+
+    fn index(content: &str, other: &str) -> (Index, ReadSet) {
+        let tree = sluice_tree::Memory::of([("app/a.yaml", content), ("other/b.yaml", other)]).unwrap();
+        let recording = Recording::new(&tree);
+        recording.read(&RelPath::new("app/a.yaml").unwrap()).unwrap();
+        (Index::of(&tree).unwrap(), recording.finish())
+    }
+
+    fn settled(artifact: &str, reads: Option<ReadSet>) -> Session {
+        Session {
+            settled: Some(Settled {
+                inputs: inputs(artifact),
+                reads: reads.map(Arc::new),
+                digest: String::new(),
+                members: Vec::new(),
+                health: None,
+                degraded: None,
+            }),
+            ..Session::default()
+        }
+    }
+
+    #[test]
+    fn only_what_the_build_read_decides_whether_it_is_built_again() {
+        let (_, reads) = index("1", "x");
+        let session = settled("one", Some(reads));
+        let (elsewhere, _) = index("1", "y");
+        let (here, _) = index("2", "x");
+        assert_eq!(choose(&session, &inputs("one"), None), Course::Rest);
+        assert_eq!(choose(&session, &inputs("two"), Some(&elsewhere)), Course::Rest);
+        assert_eq!(choose(&session, &inputs("two"), Some(&here)), Course::Build);
+        assert_eq!(choose(&session, &inputs("two"), None), Course::Build);
+        assert_eq!(choose(&settled("one", None), &inputs("two"), Some(&elsewhere)), Course::Build);
+        assert_eq!(choose(&Session::default(), &inputs("one"), Some(&elsewhere)), Course::Build);
+    }
+
+    #[test]
+    fn another_spec_reference_or_target_is_always_built() {
+        let session = settled("one", None);
+        let changes: [fn(&mut Inputs); 3] = [
+            |inputs| inputs.generation = 2,
+            |inputs| inputs.target.push('x'),
+            |inputs| inputs.references.push(("ConfigMap/a".to_owned(), "1".to_owned())),
+        ];
+        for change in changes {
+            let mut inputs = inputs("one");
+            change(&mut inputs);
+            assert_eq!(choose(&session, &inputs, None), Course::Build);
+        }
+    }
+
+    #[test]
+    fn what_a_new_artifact_means_is_known_without_a_pass() {
+        let key = Key::new("apps", "app");
+        let sessions = Sessions::default();
+        let mut artifact = crate::sample::source("r2").status.artifact.unwrap();
+        artifact.digest = "two".to_owned();
+        let (elsewhere, reads) = index("1", "y");
+        assert_eq!(sessions.news(&key, None, &artifact, Some(&elsewhere)), News::Content);
+        sessions.put(&key, Box::new(settled("one", Some(reads))));
+        assert_eq!(sessions.news(&key, Some("r1"), &artifact, Some(&elsewhere)), News::Revision);
+        assert_eq!(sessions.news(&key, Some("r1"), &artifact, None), News::Content);
+        artifact.digest = "one".to_owned();
+        assert_eq!(sessions.news(&key, Some("r1"), &artifact, None), News::Revision);
+        assert_eq!(sessions.news(&key, Some("r2"), &artifact, None), News::Nothing);
+        drop(sessions.take(&key));
+        assert_eq!(sessions.news(&key, Some("r2"), &artifact, None), News::Nothing, "a running pass hides nothing");
+    }
+}

@@ -1,0 +1,182 @@
+//! Which fields the transformers change: the defaults, merged with what `configurations` and `crds` add.
+
+use std::sync::Arc;
+
+use crate::error::{Result, bad};
+use crate::fieldspec::{FieldSpec, merge_all};
+use crate::id::Gvk;
+use crate::sort::sort_key;
+use crate::tables;
+
+/// Fields that refer to objects of a kind by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Referrers {
+    pub(crate) target: Gvk,
+    pub(crate) fields: Vec<FieldSpec>,
+}
+
+/// The fields of every transformer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Config {
+    pub(crate) name_prefix: Vec<FieldSpec>,
+    pub(crate) name_suffix: Vec<FieldSpec>,
+    pub(crate) namespace: Vec<FieldSpec>,
+    pub(crate) common_labels: Vec<FieldSpec>,
+    pub(crate) labels: Vec<FieldSpec>,
+    pub(crate) template_labels: Vec<FieldSpec>,
+    pub(crate) common_annotations: Vec<FieldSpec>,
+    pub(crate) name_references: Vec<Referrers>,
+    pub(crate) var_references: Vec<FieldSpec>,
+    pub(crate) images: Vec<FieldSpec>,
+    pub(crate) replicas: Vec<FieldSpec>,
+    /// Whether these are the built-in fields and nothing else.
+    built_in: bool,
+}
+
+impl Config {
+    /// The built-in fields.
+    pub(crate) fn defaults() -> Self {
+        let mut common_labels = tables::specs(tables::SELECTORS);
+        common_labels.extend(tables::specs(tables::LABELS));
+        let sorted = |mut specs: Vec<FieldSpec>| {
+            specs.sort_by_cached_key(|spec| sort_key(&spec.gvk));
+            specs
+        };
+        let mut name_references = tables::references();
+        name_references.sort_by_cached_key(|referrers| sort_key(&referrers.target));
+        Self {
+            name_prefix: vec![FieldSpec::anywhere("metadata/name", false)],
+            name_suffix: vec![FieldSpec::anywhere("metadata/name", false)],
+            namespace: sorted(tables::specs(tables::NAMESPACE)),
+            common_labels: sorted(common_labels),
+            labels: Vec::new(),
+            template_labels: sorted(tables::specs(tables::LABELS)),
+            common_annotations: sorted(tables::specs(tables::ANNOTATIONS)),
+            name_references,
+            var_references: sorted(tables::variables()),
+            images: sorted(tables::specs(tables::IMAGES)),
+            replicas: sorted(tables::specs(tables::REPLICAS)),
+            built_in: true,
+        }
+    }
+
+    /// Merges fields that refer to a kind.
+    pub(crate) fn add_referrers(&mut self, more: &Referrers) -> Result<()> {
+        match self.name_references.iter_mut().find(|known| known.target == more.target) {
+            Some(known) => merge_all(&mut known.fields, &more.fields),
+            None => {
+                self.name_references.push(more.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn merge(&mut self, other: &Config) -> Result<()> {
+        let lists: [(&str, &mut Vec<FieldSpec>, &[FieldSpec]); 10] = [
+            ("NamePrefix", &mut self.name_prefix, &other.name_prefix),
+            ("NameSuffix", &mut self.name_suffix, &other.name_suffix),
+            ("NameSpace", &mut self.namespace, &other.namespace),
+            ("CommonAnnotations", &mut self.common_annotations, &other.common_annotations),
+            ("CommonLabels", &mut self.common_labels, &other.common_labels),
+            ("Labels", &mut self.labels, &other.labels),
+            ("TemplateLabels", &mut self.template_labels, &other.template_labels),
+            ("VarReference", &mut self.var_references, &other.var_references),
+            ("Images", &mut self.images, &other.images),
+            ("Replicas", &mut self.replicas, &other.replicas),
+        ];
+        for (name, mine, theirs) in lists {
+            merge_all(mine, theirs).map_err(|e| e.wrap(format!("failed to merge {name} fieldSpec")))?;
+            // The order decides which of two overlapping entries the next merge keeps.
+            mine.sort_by_cached_key(|spec| sort_key(&spec.gvk));
+        }
+        for referrers in &other.name_references {
+            self.add_referrers(referrers).map_err(|e| e.wrap("failed to merge NameReference fieldSpec"))?;
+        }
+        self.name_references.sort_by_cached_key(|referrers| sort_key(&referrers.target));
+        self.built_in = false;
+        Ok(())
+    }
+
+    /// The union of two configurations, shared where one holds the other.
+    pub(crate) fn union(left: &Arc<Config>, right: &Arc<Config>) -> Result<Arc<Config>> {
+        if (left.built_in && right.built_in) || **right == Config::default() {
+            return Ok(left.clone());
+        }
+        if right.built_in && **left == Config::default() {
+            return Ok(right.clone());
+        }
+        let mut merged = (**left).clone();
+        merged.merge(right)?;
+        Ok(Arc::new(merged))
+    }
+
+    /// Reads a file named under `configurations`.
+    pub(crate) fn from_json(value: &serde_json::Value, file: &str) -> Result<Self> {
+        let mut config = Self::default();
+        let Some(map) = value.as_object() else {
+            if value.is_null() {
+                return Ok(config);
+            }
+            return Err(bad!("unable to read configuration '{file}': not a mapping"));
+        };
+        for (key, value) in map {
+            let list = match key.as_str() {
+                "namePrefix" => &mut config.name_prefix,
+                "nameSuffix" => &mut config.name_suffix,
+                "namespace" => &mut config.namespace,
+                "commonLabels" => &mut config.common_labels,
+                "labels" => &mut config.labels,
+                "templateLabels" => &mut config.template_labels,
+                "commonAnnotations" => &mut config.common_annotations,
+                "varReference" => &mut config.var_references,
+                "images" => &mut config.images,
+                "replicas" => &mut config.replicas,
+                "nameReference" => {
+                    for entry in value.as_array().into_iter().flatten() {
+                        let target = gvk_from_json(entry, &["fieldSpecs"])?;
+                        let fields = specs_from_json(entry.get("fieldSpecs"))?;
+                        config.name_references.push(Referrers { target, fields });
+                    }
+                    continue;
+                }
+                other => return Err(bad!("error unmarshaling JSON: while decoding JSON: json: unknown field {other:?}")),
+            };
+            *list = specs_from_json(Some(value))?;
+        }
+        Ok(config)
+    }
+}
+
+fn gvk_from_json(value: &serde_json::Value, also: &[&str]) -> Result<Gvk> {
+    let Some(map) = value.as_object() else { return Err(bad!("a fieldSpec must be a mapping")) };
+    let mut gvk = Gvk::default();
+    for (key, value) in map {
+        let text = value.as_str().map(str::to_owned);
+        match (key.to_ascii_lowercase().as_str(), text) {
+            ("group", Some(text)) => gvk.group = text,
+            ("version", Some(text)) => gvk.version = text,
+            ("kind", Some(text)) => gvk.kind = text,
+            _ if value.is_null() || also.iter().any(|known| known.eq_ignore_ascii_case(key)) => {}
+            _ => return Err(bad!("error unmarshaling JSON: while decoding JSON: json: unknown field {key:?}")),
+        }
+    }
+    Ok(gvk)
+}
+
+/// Reads a list of `{path, group, version, kind, create}`.
+pub(crate) fn specs_from_json(value: Option<&serde_json::Value>) -> Result<Vec<FieldSpec>> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
+    let Some(list) = value.as_array() else { return Err(bad!("fieldSpecs must be a list")) };
+    list.iter()
+        .map(|entry| {
+            let get = |name: &str| {
+                entry.as_object().and_then(|map| map.iter().find(|(k, _)| k.eq_ignore_ascii_case(name))).map(|(_, v)| v)
+            };
+            Ok(FieldSpec {
+                gvk: gvk_from_json(entry, &["path", "create"])?,
+                path: get("path").and_then(serde_json::Value::as_str).unwrap_or("").to_owned(),
+                create: get("create").and_then(serde_json::Value::as_bool).unwrap_or(false),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,130 @@
+//! Strict decoding of a kustomization file, in the words of Go's JSON decoder.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result, bad};
+
+/// What a value must be.
+pub(crate) enum Shape {
+    Text,
+    Flag,
+    Whole,
+    /// Whatever is there.
+    Any,
+    Texts(&'static Shape),
+    /// Elements of the shape and their type's name.
+    List(&'static Shape, &'static str),
+    /// Known fields and the type's name.
+    Struct(&'static [(&'static str, Shape)], &'static str),
+}
+
+impl Shape {
+    fn type_name(&self) -> String {
+        match self {
+            Shape::Text => "string".into(),
+            Shape::Flag => "bool".into(),
+            Shape::Whole => "int".into(),
+            Shape::Any => "interface {}".into(),
+            Shape::Texts(inner) => format!("map[string]{}", inner.type_name()),
+            Shape::List(_, name) => format!("[]{name}"),
+            Shape::Struct(_, name) => format!("types.{name}"),
+        }
+    }
+}
+
+fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+struct Decoder {
+    path: Vec<String>,
+    first: Option<Error>,
+}
+
+/// Checks `value` against `shape` and returns it with the fields' proper names and without nulls.
+pub(crate) fn decode(value: Value, shape: &'static Shape, root: &str) -> Result<Value> {
+    let mut decoder = Decoder { path: vec![root.to_owned()], first: None };
+    let decoded = decoder.value(value, shape);
+    match decoder.first {
+        Some(error) => Err(error),
+        None => Ok(decoded.unwrap_or(Value::Null)),
+    }
+}
+
+impl Decoder {
+    fn fail(&mut self, error: impl FnOnce(&str) -> Error) {
+        if self.first.is_none() {
+            self.first = Some(error(&self.path.join(".")));
+        }
+    }
+
+    fn within(&mut self, step: String, value: Value, shape: &'static Shape) -> Option<Value> {
+        self.path.push(step);
+        let decoded = self.value(value, shape);
+        self.path.pop();
+        decoded
+    }
+
+    fn value(&mut self, value: Value, shape: &'static Shape) -> Option<Value> {
+        match (shape, value) {
+            (_, Value::Null) => None,
+            (Shape::Any, value) => Some(value),
+            (Shape::Text, value @ Value::String(_)) | (Shape::Flag, value @ Value::Bool(_)) => Some(value),
+            (Shape::Whole, Value::Number(number)) if number.is_i64() => Some(Value::Number(number)),
+            (Shape::Whole, Value::Number(number)) => {
+                self.fail(|path| {
+                    bad!("json: cannot unmarshal number {number} into Go struct field {path} of type int")
+                });
+                None
+            }
+            (Shape::List(inner, _), Value::Array(items)) => {
+                let decode = |(at, item)| {
+                    let empty = || match inner {
+                        Shape::Text => Value::String(String::new()),
+                        _ => Value::Object(Map::new()),
+                    };
+                    self.within(format!("{at}"), item, inner).unwrap_or_else(empty)
+                };
+                Some(Value::Array(items.into_iter().enumerate().map(decode).collect()))
+            }
+            (Shape::Texts(inner), Value::Object(map)) => {
+                let mut texts = Map::new();
+                for (key, value) in map {
+                    let value = self.within(key.clone(), value, inner);
+                    texts.insert(key, value.unwrap_or_else(|| Value::String(String::new())));
+                }
+                Some(Value::Object(texts))
+            }
+            (Shape::Struct(fields, _), Value::Object(map)) => {
+                let mut object = Map::new();
+                for (key, value) in map {
+                    let exact = fields.iter().find(|(name, _)| *name == key);
+                    let found = exact.or_else(|| fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key)));
+                    match found {
+                        Some((name, shape)) => {
+                            if let Some(value) = self.within((*name).to_owned(), value, shape) {
+                                object.insert((*name).to_owned(), value);
+                            }
+                        }
+                        None => self.fail(|_| bad!("json: unknown field {key:?}")),
+                    }
+                }
+                Some(Value::Object(object))
+            }
+            (shape, value) => {
+                let kind = json_kind(&value);
+                self.fail(|path| {
+                    bad!("json: cannot unmarshal {kind} into Go struct field {path} of type {}", shape.type_name())
+                });
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The suffix that names a generated object after its content.
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use sluice_manifest::yaml::{Node, NodeValue, Style, Tag};
+
+use crate::error::Result;
+use crate::gojson;
+use crate::node;
+use crate::resource::Resource;
+
+/// The suffix of a resource, ten characters.
+pub(crate) fn suffix(resource: &Resource) -> Result<String> {
+    let text = match resource.kind() {
+        "ConfigMap" => gojson::compact(&config_map(&resource.node)?),
+        "Secret" => gojson::compact(&secret(&resource.node)?),
+        _ => {
+            let mut text = String::new();
+            dump(&resource.node, &mut text);
+            text
+        }
+    };
+    Ok(encode(text.as_bytes()))
+}
+
+fn encode(bytes: &[u8]) -> String {
+    let digest = hex::encode(Sha256::digest(bytes));
+    digest
+        .chars()
+        .take(10)
+        .map(|c| match c {
+            '0' => 'g',
+            '1' => 'h',
+            '3' => 'k',
+            'a' => 'm',
+            'e' => 't',
+            c => c,
+        })
+        .collect()
+}
+
+fn field(node: &Node, name: &str) -> Result<Option<Value>> {
+    node.get(name).map(node::to_json).transpose()
+}
+
+fn or_empty(value: Option<Value>) -> Value {
+    value.unwrap_or_else(|| Value::String(String::new()))
+}
+
+fn config_map(node: &Node) -> Result<Value> {
+    let mut map = Map::new();
+    map.insert("kind".into(), "ConfigMap".into());
+    map.insert("name".into(), "".into());
+    map.insert("data".into(), or_empty(field(node, "data")?));
+    if let Some(binary) = field(node, "binaryData")? {
+        map.insert("binaryData".into(), binary);
+    }
+    Ok(Value::Object(map))
+}
+
+fn secret(node: &Node) -> Result<Value> {
+    let mut map = Map::new();
+    map.insert("kind".into(), "Secret".into());
+    map.insert("name".into(), "".into());
+    map.insert("type".into(), or_empty(field(node, "type")?));
+    map.insert("data".into(), or_empty(field(node, "data")?));
+    if let Some(text) = field(node, "stringData")? {
+        map.insert("stringData".into(), text);
+    }
+    Ok(Value::Object(map))
+}
+
+/// Other kinds are hashed over the parser's tree, positions and quoting included, as upstream does.
+fn dump(node: &Node, out: &mut String) {
+    let (kind, style, text) = match &node.value {
+        NodeValue::Sequence(_) => (2, if node.flow { 32 } else { 0 }, ""),
+        NodeValue::Mapping(_) => (4, if node.flow { 32 } else { 0 }, ""),
+        NodeValue::Scalar { text, style } => {
+            let style = match style {
+                Style::Plain => 0,
+                Style::Double => 2,
+                Style::Single => 4,
+                Style::Literal => 8,
+                Style::Folded => 16,
+            };
+            (8, style, text.as_str())
+        }
+    };
+    let tag = match &node.tag {
+        Tag::Null => "!!null",
+        Tag::Bool => "!!bool",
+        Tag::Int => "!!int",
+        Tag::Float => "!!float",
+        Tag::Str => "!!str",
+        Tag::Timestamp => "!!timestamp",
+        Tag::Binary => "!!binary",
+        Tag::Merge => "!!merge",
+        Tag::Custom(tag) => tag,
+        Tag::Map => "!!map",
+        Tag::Seq => "!!seq",
+    };
+    out.push_str(&format!("{{\"Kind\":{kind},\"Style\":{style},\"Tag\":"));
+    gojson::quote_into(out, tag);
+    out.push_str(",\"Value\":");
+    gojson::quote_into(out, text);
+    out.push_str(",\"Anchor\":\"\",\"Alias\":null,\"Content\":");
+    let children: Vec<&Node> = match &node.value {
+        NodeValue::Scalar { .. } => Vec::new(),
+        NodeValue::Sequence(items) => items.iter().collect(),
+        NodeValue::Mapping(pairs) => pairs.iter().flat_map(|(key, value)| [key, value]).collect(),
+    };
+    if children.is_empty() {
+        out.push_str("null");
+    } else {
+        for (at, child) in children.into_iter().enumerate() {
+            out.push(if at == 0 { '[' } else { ',' });
+            dump(child, out);
+        }
+        out.push(']');
+    }
+    out.push_str(&format!(
+        ",\"HeadComment\":\"\",\"LineComment\":\"\",\"FootComment\":\"\",\"Line\":{},\"Column\":{}}}",
+        node.line, node.column
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_content_has_the_suffix_upstream_gives_it() {
+        let table = [
+            ("kind: ConfigMap", "6ct58987ht"),
+            ("kind: ConfigMap\ndata: {a: b}", "4h2mbtbbt6"),
+            ("kind: Secret\ntype: Opaque\ndata: {k: dg==}", "ftgtgc4t9f"),
+            ("kind: ConfigMap\ndata: {k: w}", "mgtm594d64"),
+            ("kind: ConfigMap\ndata: {html: \"<a>&b\", k: v, uni: \"é\u{2028}\"}", "8mmg747ggh"),
+        ];
+        for (text, expected) in table {
+            let node = sluice_manifest::yaml::parse_stream(text, Default::default()).unwrap().remove(0);
+            assert_eq!(suffix(&Resource::new(node)).unwrap(), expected, "{text}");
+        }
+    }
+}

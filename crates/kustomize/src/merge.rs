@@ -1,0 +1,559 @@
+//! Strategic merging of a patch into an object.
+
+use std::collections::HashSet;
+
+use sluice_manifest::yaml::{Node, NodeValue, Tag};
+
+use crate::error::{Result, bad};
+use crate::node::{self, Shape, shape};
+use crate::schema::{Schema, Schemas};
+
+/// What became of a value.
+enum Outcome {
+    Gone,
+    /// The value; null means that the field is to go.
+    Value(Node),
+    /// A null somebody wrote on purpose and nobody patched.
+    KeptNull(Node),
+}
+
+impl Outcome {
+    fn into_node(self) -> Option<Node> {
+        match self {
+            Outcome::Gone => None,
+            Outcome::Value(node) | Outcome::KeptNull(node) => Some(node),
+        }
+    }
+}
+
+impl From<Option<Node>> for Outcome {
+    fn from(node: Option<Node>) -> Self {
+        node.map_or(Outcome::Gone, Outcome::Value)
+    }
+}
+
+#[derive(PartialEq)]
+enum Directive {
+    Merge,
+    Replace,
+    Delete,
+}
+
+const DIRECTIVE: &str = "$patch";
+
+/// Merges `patch` into `target`. `None` when the patch deletes the whole object.
+pub(crate) fn merge(target: Node, patch: &Node, schemas: &Schemas) -> Result<Option<Node>> {
+    let merged = Walk { schemas }.pair(Some(target), Some(patch.clone()), None)?;
+    Ok(merged.into_node().filter(|node| !node.is_null()))
+}
+
+struct Walk<'a> {
+    schemas: &'a Schemas,
+}
+
+fn directive_of(text: &str) -> Result<Directive> {
+    match text {
+        "merge" => Ok(Directive::Merge),
+        "replace" => Ok(Directive::Replace),
+        "delete" => Ok(Directive::Delete),
+        other => Err(bad!("unknown patch strategy '{other}'")),
+    }
+}
+
+/// Reads the directive of a mapping and takes it out.
+fn map_directive(patch: &mut Node) -> Result<Directive> {
+    let Some(value) = patch.get(DIRECTIVE) else { return Ok(Directive::Merge) };
+    let directive = directive_of(value.text().unwrap_or(""))?;
+    patch.remove(DIRECTIVE);
+    Ok(directive)
+}
+
+/// Reads the directive of a list, an element of its own, and takes it out.
+fn list_directive(patch: &mut Vec<Node>) -> Result<Directive> {
+    let Some(found) = patch.iter().find(|item| item.get(DIRECTIVE).is_some()) else { return Ok(Directive::Merge) };
+    if found.pairs().is_some_and(|pairs| pairs.len() > 1) {
+        return Ok(Directive::Merge);
+    }
+    let text = found.get(DIRECTIVE).and_then(Node::text).unwrap_or("").to_owned();
+    let directive = directive_of(&text)?;
+    patch.retain(|item| {
+        !node::is_null_or_empty_map(item) && item.get(DIRECTIVE).and_then(Node::text) != Some(text.as_str())
+    });
+    Ok(directive)
+}
+
+fn wrong_kind(node: &Node, expected: Shape) -> Result<()> {
+    if node.is_null() || shape(node) == expected {
+        return Ok(());
+    }
+    Err(bad!(
+        "wrong node kind: expected {} but got {}: node contents:\n{}",
+        expected.name(),
+        shape(node).name(),
+        node::to_text(node)
+    ))
+}
+
+impl<'a> Walk<'a> {
+    fn schema_of(&self, nodes: [Option<&Node>; 2], known: Option<Schema<'a>>) -> Option<Schema<'a>> {
+        if known.is_some() {
+            return known;
+        }
+        nodes.into_iter().flatten().find_map(|node| {
+            let api_version = node.get("apiVersion")?.text().filter(|text| !text.is_empty())?;
+            let kind = node.get("kind")?.text().filter(|text| !text.is_empty())?;
+            self.schemas.of_kind(api_version, kind)
+        })
+    }
+
+    fn pair(&self, dest: Option<Node>, origin: Option<Node>, schema: Option<Schema<'a>>) -> Result<Outcome> {
+        let schema = self.schema_of([dest.as_ref(), origin.as_ref()], schema);
+        let kind = [&dest, &origin].into_iter().flatten().find(|node| !node.is_null()).map(shape);
+        let Some(kind) = kind else {
+            return Ok(match (dest, origin) {
+                (Some(dest), None) if dest.text().is_some_and(|text| !text.is_empty()) => Outcome::KeptNull(dest),
+                (_, origin) => origin.into(),
+            });
+        };
+        for node in [&dest, &origin].into_iter().flatten() {
+            wrong_kind(node, kind)?;
+        }
+        match kind {
+            Shape::Mapping => self.maps(dest, origin, schema),
+            Shape::Scalar => Ok(origin.or(dest).into()),
+            Shape::Sequence => match schema.and_then(Schema::merge_keys) {
+                None => Ok(origin.or(dest).into()),
+                Some(keys) => self.lists(dest, origin, &keys.0, schema.and_then(Schema::elements)),
+            },
+        }
+    }
+
+    fn maps(&self, dest: Option<Node>, origin: Option<Node>, schema: Option<Schema<'a>>) -> Result<Outcome> {
+        let Some(mut dest) = dest.filter(|node| !node.is_null()) else {
+            let Some(mut origin) = origin else { return Ok(Outcome::Gone) };
+            // An unknown directive under a new key is left where it is.
+            if map_directive(&mut origin).is_ok_and(|directive| directive == Directive::Delete) {
+                return Ok(Outcome::Gone);
+            }
+            return Ok(Outcome::Value(self.settle_map(origin, schema)?));
+        };
+        if origin.as_ref().is_some_and(Node::is_null) {
+            return Ok(Outcome::Gone);
+        }
+        let mut origin = origin;
+        if let Some(patch) = origin.as_mut() {
+            match map_directive(patch)? {
+                Directive::Merge => {}
+                Directive::Delete => return Ok(Outcome::Gone),
+                Directive::Replace => {
+                    let patch = origin.take().unwrap_or_else(Node::empty_map);
+                    return Ok(Outcome::Value(self.settle_map(patch, schema)?));
+                }
+            }
+        }
+        let mut patch = match origin.map(|node| node.value) {
+            Some(NodeValue::Mapping(pairs)) => pairs,
+            _ => Vec::new(),
+        };
+        let Some(pairs) = dest.pairs_mut() else { return Ok(Outcome::Value(dest)) };
+        let mut merged = Vec::with_capacity(pairs.len() + patch.len());
+        let many = pairs.len() > 1;
+        let mut seen: HashSet<String> = HashSet::new();
+        for (key, value) in std::mem::take(pairs) {
+            let name = key.text().unwrap_or("");
+            if many && !seen.insert(name.to_owned()) {
+                merged.push((key, value));
+                continue;
+            }
+            let found = patch.iter().position(|(other, _)| other.text() == Some(name));
+            let other = found.map(|at| patch.remove(at).1);
+            let style = value.style();
+            let field = schema.and_then(|schema| schema.field(name));
+            match self.pair(Some(value), other, field)? {
+                Outcome::Gone => {}
+                Outcome::Value(node) if node.is_null() => {}
+                Outcome::Value(mut node) | Outcome::KeptNull(mut node) => {
+                    // The place keeps its quoting.
+                    node::keep_style(&mut node, style);
+                    merged.push((key, node));
+                }
+            }
+        }
+        let mut seen: HashSet<String> = HashSet::new();
+        for (key, value) in patch {
+            let name = key.text().unwrap_or("");
+            if !seen.insert(name.to_owned()) {
+                continue;
+            }
+            let field = schema.and_then(|schema| schema.field(name));
+            match self.pair(None, Some(value), field)? {
+                Outcome::Gone => {}
+                Outcome::Value(node) if node.is_null() => {}
+                Outcome::Value(node) | Outcome::KeptNull(node) => merged.push((Node::string(name), node)),
+            }
+        }
+        dest.value = NodeValue::Mapping(merged);
+        Ok(Outcome::Value(dest))
+    }
+
+    /// What merging a value with itself makes of it: nulls go, directives act, keyed lists lose duplicates.
+    fn settle_map(&self, mut map: Node, schema: Option<Schema<'a>>) -> Result<Node> {
+        let Some(pairs) = map.pairs_mut() else { return Ok(map) };
+        let mut settled = Vec::with_capacity(pairs.len());
+        for (key, value) in std::mem::take(pairs) {
+            let field = schema.and_then(|schema| schema.field(key.text().unwrap_or("")));
+            match self.settle(value, field)? {
+                Some(node) if !node.is_null() => settled.push((key, node)),
+                _ => {}
+            }
+        }
+        map.value = NodeValue::Mapping(settled);
+        Ok(map)
+    }
+
+    fn settle(&self, mut value: Node, schema: Option<Schema<'a>>) -> Result<Option<Node>> {
+        if value.is_null() {
+            return Ok(None);
+        }
+        let schema = self.schema_of([Some(&value), None], schema);
+        match shape(&value) {
+            Shape::Scalar => Ok(Some(value)),
+            Shape::Mapping => {
+                if map_directive(&mut value)? == Directive::Delete {
+                    return Ok(None);
+                }
+                self.settle_map(value, schema).map(Some)
+            }
+            Shape::Sequence => match schema.and_then(Schema::merge_keys) {
+                None => Ok(Some(value)),
+                Some(keys) => {
+                    if let Some(items) = value.items_mut()
+                        && list_directive(items)? == Directive::Delete
+                    {
+                        return Ok(None);
+                    }
+                    let elements = schema.and_then(Schema::elements);
+                    self.keyed(value, None, true, &keys.0, elements).map(Some)
+                }
+            },
+        }
+    }
+
+    fn lists(
+        &self,
+        dest: Option<Node>,
+        origin: Option<Node>,
+        keys: &[String],
+        elements: Option<Schema<'a>>,
+    ) -> Result<Outcome> {
+        let Some(dest) = dest.filter(|node| !node.is_null()) else {
+            let Some(origin) = origin else { return Ok(Outcome::Gone) };
+            return Ok(Outcome::Value(self.keyed(origin, None, true, keys, elements)?));
+        };
+        let Some(mut origin) = origin else {
+            return Ok(Outcome::Value(self.keyed(dest, None, false, keys, elements)?));
+        };
+        if origin.is_null() {
+            return Ok(Outcome::Gone);
+        }
+        if let Some(items) = origin.items_mut() {
+            match list_directive(items)? {
+                Directive::Merge => {}
+                Directive::Delete => return Ok(Outcome::Gone),
+                Directive::Replace => {
+                    return Ok(Outcome::Value(self.keyed(origin, None, true, keys, elements)?));
+                }
+            }
+        }
+        Ok(Outcome::Value(self.keyed(dest, Some(origin), false, keys, elements)?))
+    }
+
+    /// Merges lists element by element. `same` says that the list is merged with itself.
+    fn keyed(
+        &self,
+        mut dest: Node,
+        origin: Option<Node>,
+        same: bool,
+        keys: &[String],
+        elements: Option<Schema<'a>>,
+    ) -> Result<Node> {
+        let mut lists = Lists::default();
+        let own = dest.items_mut().map(std::mem::take).unwrap_or_default();
+        lists.dest = lists.hold(own);
+        lists.origin = match origin.map(|node| node.value) {
+            Some(NodeValue::Sequence(items)) => Some(lists.hold(items)),
+            _ if same => Some(lists.dest.clone()),
+            _ => None,
+        };
+        let values = lists.values(keys);
+        let primitive = values.is_empty() && keys.is_empty();
+        let (keys, mut values) =
+            if primitive { (vec![String::new()], lists.texts()) } else { (keys.to_vec(), values) };
+        if keys.len() > 1 {
+            unite(&mut values);
+        }
+        let mut added: Vec<usize> = Vec::new();
+        let mut used_keys: Vec<String> = Vec::new();
+        for wanted in &values {
+            if wanted.is_empty() {
+                continue;
+            }
+            let (valid_keys, valid_values) = valid(&values, wanted, &keys);
+            used_keys.clone_from(&valid_keys);
+            let Some(at) = self.element(&mut lists, &valid_keys, &valid_values, same, elements)? else {
+                if !valid_keys.is_empty() {
+                    lists.dest = lists.without(&lists.dest, &valid_keys, &valid_values);
+                }
+                continue;
+            };
+            added = lists.put(&added, at, &valid_keys, &valid_values);
+        }
+        if !values.is_empty() {
+            lists.dest = lists.append(added, &used_keys);
+        }
+        let order = std::mem::take(&mut lists.dest);
+        dest.value = NodeValue::Sequence(order.into_iter().map(|at| lists.all[at].clone()).collect());
+        Ok(dest)
+    }
+
+    /// Merges the elements the keys point at; the place of the result, or `None` when it is to go.
+    fn element(
+        &self,
+        lists: &mut Lists,
+        keys: &[String],
+        values: &[String],
+        same: bool,
+        schema: Option<Schema<'a>>,
+    ) -> Result<Option<usize>> {
+        let (keys, values) = valid(&[values.to_vec()], values, keys);
+        let mine = lists.find(&lists.dest, &keys, &values);
+        let theirs = lists.origin.as_ref().and_then(|origin| lists.find(origin, &keys, &values));
+        let at = match (mine, theirs) {
+            (None, None) => return Ok(None),
+            (Some(mine), Some(theirs)) if same || mine == theirs => {
+                let value = std::mem::replace(&mut lists.all[mine], Node::null());
+                match self.settle(value, schema)? {
+                    None => return Ok(None),
+                    Some(node) => {
+                        lists.all[mine] = node;
+                        mine
+                    }
+                }
+            }
+            (Some(mine), theirs) => {
+                let before = lists.all[mine].clone();
+                let other = theirs.map(|at| lists.all[at].clone());
+                let replaces = other.as_ref().is_some_and(|node| {
+                    node.is_scalar() || node.get(DIRECTIVE).and_then(Node::text) == Some("replace")
+                });
+                match self.pair(Some(before), other, schema)?.into_node() {
+                    None => return Ok(None),
+                    Some(node) if replaces => lists.hold_one(node),
+                    Some(node) => {
+                        lists.all[mine] = node;
+                        mine
+                    }
+                }
+            }
+            (None, Some(theirs)) => {
+                let other = lists.all[theirs].clone();
+                match self.pair(None, Some(other), schema)?.into_node() {
+                    None => return Ok(None),
+                    Some(node) => lists.hold_one(node),
+                }
+            }
+        };
+        if node::is_null_or_empty_map(&lists.all[at]) {
+            return Ok(None);
+        }
+        for (key, value) in keys.iter().zip(&values) {
+            let element = &mut lists.all[at];
+            if element.is_mapping() && !key.is_empty() && element.get(key).is_none() && !value.is_empty() {
+                element.set(key, Node { tag: Tag::Custom("".into()), ..Node::string(value.as_str()) });
+            }
+        }
+        Ok(Some(at))
+    }
+}
+
+/// The elements of both lists in one place, so that an element can stand in several.
+#[derive(Default)]
+struct Lists {
+    all: Vec<Node>,
+    dest: Vec<usize>,
+    origin: Option<Vec<usize>>,
+}
+
+impl Lists {
+    fn hold_one(&mut self, node: Node) -> usize {
+        self.all.push(node);
+        self.all.len() - 1
+    }
+
+    fn hold(&mut self, nodes: Vec<Node>) -> Vec<usize> {
+        nodes.into_iter().map(|node| self.hold_one(node)).collect()
+    }
+
+    fn both(&self) -> impl Iterator<Item = &Node> {
+        self.origin.iter().flatten().chain(&self.dest).map(|at| &self.all[*at])
+    }
+
+    /// The key values of all elements, the patch's first, without repetitions.
+    fn values(&self, keys: &[String]) -> Vec<Vec<String>> {
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        for node in self.both() {
+            let values: Vec<String> = keys.iter().map(|key| node::key_text(node, key).to_owned()).collect();
+            if !values.is_empty() && seen.insert(values.clone()) {
+                found.push(values);
+            }
+        }
+        found
+    }
+
+    fn texts(&self) -> Vec<Vec<String>> {
+        let mut seen = HashSet::new();
+        let texts = self.both().map(|node| node.text().unwrap_or("").to_owned());
+        texts.filter(|text| seen.insert(text.clone())).map(|text| vec![text]).collect()
+    }
+
+    fn find(&self, list: &[usize], keys: &[String], values: &[String]) -> Option<usize> {
+        let first_key = keys.first().map_or("", String::as_str);
+        if first_key.is_empty() {
+            let wanted = values.first().map_or("", String::as_str);
+            return list.iter().copied().find(|at| self.all[*at].text().unwrap_or("") == wanted);
+        }
+        let fallback = [String::new()];
+        let values = if values.is_empty() { &fallback[..] } else { values };
+        if keys.len() != values.len() {
+            return None;
+        }
+        list.iter().copied().find(|at| {
+            let node = &self.all[*at];
+            node.is_mapping()
+                && keys.iter().zip(values).all(|(key, value)| {
+                    node.get(key).is_some_and(|found| found.text().unwrap_or("") == value)
+                })
+        })
+    }
+
+    fn matches(&self, at: usize, keys: &[String], values: &[String]) -> bool {
+        let node = &self.all[at];
+        let mut last = false;
+        for (index, key) in keys.iter().enumerate() {
+            if let Some(value) = values.get(index) {
+                last = if key.is_empty() {
+                    node.is_scalar() && node.text() == Some(value)
+                } else {
+                    // An empty value stands for "any".
+                    node.get(key).is_some_and(|found| value.is_empty() || found.text().unwrap_or("") == value)
+                };
+            }
+            if !last {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The setter all list changes go through: replaces what matches, or appends.
+    fn set(&self, list: &[usize], element: Option<usize>, keys: &[String], values: &[String]) -> Vec<usize> {
+        let wants_maps = keys.first().is_some_and(|key| !key.is_empty())
+            && values.first().is_some_and(|value| !value.is_empty());
+        let mut found = false;
+        let mut result = Vec::with_capacity(list.len() + 1);
+        for &at in list {
+            let node = &self.all[at];
+            if node::is_null_or_empty_map(node) {
+                continue;
+            }
+            if !node.is_mapping() && wants_maps {
+                result.push(at);
+                continue;
+            }
+            if !self.matches(at, keys, values) {
+                if !values.is_empty() {
+                    result.push(at);
+                }
+                continue;
+            }
+            found = true;
+            result.extend(element);
+        }
+        if !found {
+            result.extend(element);
+        }
+        result
+    }
+
+    fn put(&self, list: &[usize], element: usize, keys: &[String], values: &[String]) -> Vec<usize> {
+        self.set(list, Some(element), keys, values)
+    }
+
+    fn without(&self, list: &[usize], keys: &[String], values: &[String]) -> Vec<usize> {
+        self.set(list, None, keys, values)
+    }
+
+    /// The added elements first, then what is left of the old list.
+    fn append(&self, added: Vec<usize>, keys: &[String]) -> Vec<usize> {
+        let mut result = added;
+        for &at in &self.dest {
+            let node = &self.all[at];
+            if keys.first().is_some_and(String::is_empty) {
+                let text = node.text().unwrap_or("").to_owned();
+                result = self.set(&result, Some(at), keys, &[text]);
+                continue;
+            }
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                match node.get(key) {
+                    Some(value) if !value.is_null() || node.is_mapping() => {
+                        values.push(value.text().unwrap_or("").to_owned());
+                    }
+                    _ => result.push(at),
+                }
+            }
+            if keys.len() > 1 {
+                result = self.set(&result, None, keys, &values);
+            }
+            result = self.set(&result, Some(at), keys, &values);
+        }
+        result
+    }
+}
+
+/// Fills gaps: values that agree where both are known count as one.
+fn unite(list: &mut [Vec<String>]) {
+    for i in 0..list.len() {
+        for j in 0..list.len() {
+            let (left, right) = (&list[i], &list[j]);
+            if left.len() != right.len() || !left.iter().zip(right).any(|(a, b)| a == b) {
+                continue;
+            }
+            if left.iter().zip(right).any(|(a, b)| a != b && !a.is_empty() && !b.is_empty()) {
+                continue;
+            }
+            let united: Vec<String> =
+                left.iter().zip(right).map(|(a, b)| if a.is_empty() { b.clone() } else { a.clone() }).collect();
+            list[i].clone_from(&united);
+            list[j] = united;
+        }
+    }
+}
+
+/// Drops the keys no element has.
+fn valid(all: &[Vec<String>], values: &[String], keys: &[String]) -> (Vec<String>, Vec<String>) {
+    let known: Vec<bool> =
+        keys.iter().enumerate().map(|(at, _)| all.iter().any(|v| v.get(at).is_some_and(|v| !v.is_empty()))).collect();
+    if !known.iter().any(|known| *known) {
+        return (keys.to_vec(), values.to_vec());
+    }
+    let keys_left = keys.iter().zip(&known).filter(|(_, known)| **known).map(|(key, _)| key.clone()).collect();
+    let values_left = values
+        .iter()
+        .enumerate()
+        .filter(|(at, value)| !value.is_empty() || known.get(*at).copied().unwrap_or(false))
+        .map(|(_, value)| value.clone())
+        .collect();
+    (keys_left, values_left)
+}

@@ -1,0 +1,313 @@
+//! Fixing references by name after names changed.
+
+use std::collections::{HashMap, HashSet};
+
+use sluice_manifest::yaml::Node;
+
+use crate::config::{Config, Referrers};
+use crate::error::{Result, bad};
+use crate::fieldspec::{Create, FieldSpec, split_path, visit_parts};
+use crate::id::{Gvk, ResId};
+use crate::node::{self, Shape};
+use crate::resource::Resource;
+use crate::resources::Resources;
+
+/// What a reference may have to be changed to.
+struct Candidate {
+    /// Position among all resources.
+    at: usize,
+    id: ResId,
+    former: Vec<ResId>,
+    cluster_scoped: bool,
+    prefixes: Vec<String>,
+    suffixes: Vec<String>,
+}
+
+impl Candidate {
+    fn is_former(&self, gvk: &Gvk) -> bool {
+        self.former.iter().any(|id| id.gvk.is_selected(gvk))
+    }
+
+    fn original_namespace(&self) -> &str {
+        self.former.first().unwrap_or(&self.id).effective_namespace()
+    }
+}
+
+struct Candidates {
+    list: Vec<Candidate>,
+    /// Positions in `list` by former name.
+    by_name: HashMap<String, Vec<usize>>,
+    /// All namespaces a candidate or other resource is or was first in.
+    namespaces: Namespaces,
+}
+
+#[derive(Default)]
+struct Namespaces {
+    original: HashSet<String>,
+    current: HashSet<String>,
+}
+
+fn collect(resources: &Resources) -> Candidates {
+    let mut list = Vec::new();
+    let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut namespaces = Namespaces::default();
+    for (at, resource) in resources.list().iter().enumerate() {
+        let id = resource.id();
+        let former = resource.former_ids();
+        let cluster_scoped = id.gvk.is_cluster_scoped();
+        namespaces.current.insert(id.effective_namespace().to_owned());
+        namespaces.original.insert(former.first().unwrap_or(&id).effective_namespace().to_owned());
+        if former.is_empty() {
+            continue;
+        }
+        let place = list.len();
+        for name in former.iter().map(|id| &id.name) {
+            let places = by_name.entry(name.clone()).or_default();
+            if places.last() != Some(&place) {
+                places.push(place);
+            }
+        }
+        let (prefixes, suffixes) = (resource.history.prefixes.clone(), resource.history.suffixes.clone());
+        list.push(Candidate { at, id, former, cluster_scoped, prefixes, suffixes });
+    }
+    Candidates { list, by_name, namespaces }
+}
+
+/// A field to look at, with its path split once for all resources.
+struct Field<'a> {
+    spec: &'a FieldSpec,
+    target: &'a Gvk,
+    parts: Vec<String>,
+}
+
+/// Rewrites all references to what was renamed.
+pub(crate) fn fix(resources: &mut Resources, config: &Config) -> Result<()> {
+    let candidates = collect(resources);
+    if candidates.list.is_empty() {
+        return check_subjects(resources, config);
+    }
+    let mut by_kind: HashMap<&str, Vec<Field<'_>>> = HashMap::new();
+    let mut order = 0_usize;
+    let mut orders: HashMap<*const FieldSpec, usize> = HashMap::new();
+    for Referrers { target, fields } in &config.name_references {
+        if !candidates.list.iter().any(|candidate| candidate.is_former(target)) {
+            continue;
+        }
+        for spec in fields {
+            let parts = split_path(&spec.path, '/');
+            by_kind.entry(spec.gvk.kind.as_str()).or_default().push(Field { spec, target, parts });
+            orders.insert(std::ptr::from_ref(spec), order);
+            order += 1;
+        }
+    }
+    for resource in resources.list_mut() {
+        let original = resource.original_id();
+        let any_kind = if original.gvk.kind.is_empty() { None } else { by_kind.get("") };
+        let own_kind = by_kind.get(original.gvk.kind.as_str());
+        let mut fields: Vec<&Field<'_>> = own_kind.into_iter().chain(any_kind).flatten().collect();
+        fields.retain(|field| original.gvk.is_selected(&field.spec.gvk));
+        if fields.is_empty() {
+            continue;
+        }
+        fields.sort_by_key(|field| orders.get(&std::ptr::from_ref(field.spec)).copied());
+        fix_one(resource, &fields, &candidates)?;
+    }
+    Ok(())
+}
+
+/// Refuses bindings with blank namespaces even where nothing has to be changed.
+fn check_subjects(resources: &Resources, config: &Config) -> Result<()> {
+    for resource in resources.list().iter().filter(|resource| resource.kind() == "RoleBinding") {
+        let original = resource.original_id();
+        let mut fields = config.name_references.iter().flat_map(|referrers| &referrers.fields);
+        if fields.any(|spec| original.gvk.is_selected(&spec.gvk)) {
+            Referrer::new(resource)?;
+        }
+    }
+    Ok(())
+}
+
+fn fix_one(resource: &mut Resource, fields: &[&Field<'_>], candidates: &Candidates) -> Result<()> {
+    let referrer = Referrer::new(resource)?;
+    let mut tree = std::mem::replace(&mut resource.node, Node::null());
+    let mut result = Ok(());
+    for field in fields {
+        let spec = FieldSpec { gvk: Gvk::default(), path: field.spec.path.clone(), create: false };
+        let select = Select { referrer: &referrer, field, candidates };
+        result = visit_parts(&mut tree, &spec, &field.parts, Create::Nothing, &mut |at| select.set(at)).map_err(|error| {
+            error.wrap(format!("updating name reference in '{}' field of '{}'", field.spec.path, referrer.id))
+        });
+        if result.is_err() {
+            break;
+        }
+    }
+    resource.node = tree;
+    result
+}
+
+/// What of the referring object the choice depends on.
+struct Referrer {
+    id: ResId,
+    cluster_scoped: bool,
+    prefixes: Vec<String>,
+    suffixes: Vec<String>,
+    /// `roleRef`'s group and kind.
+    role: Option<Gvk>,
+    /// Namespaces of the service accounts a RoleBinding speaks of.
+    subjects: HashSet<String>,
+}
+
+impl Referrer {
+    fn new(resource: &Resource) -> Result<Self> {
+        let id = resource.id();
+        let role = resource.node.get("roleRef").and_then(|role| {
+            let text = |key: &str| role.get(key).map(|value| value.text().unwrap_or("").to_owned());
+            Some(Gvk { group: text("apiGroup")?, version: String::new(), kind: text("kind")? })
+        });
+        let mut subjects = HashSet::new();
+        if id.gvk.kind == "RoleBinding" {
+            for subject in resource.node.get("subjects").and_then(Node::items).unwrap_or_default() {
+                let Some(namespace) = subject.get("namespace") else { continue };
+                if subject.get("kind").and_then(Node::text) != Some("ServiceAccount") {
+                    continue;
+                }
+                if namespace.is_null() {
+                    return Err(bad!("Invalid Input: namespace is blank for resource \"{id}\"\n"));
+                }
+                subjects.insert(namespace.text().unwrap_or("").to_owned());
+            }
+        }
+        let (prefixes, suffixes) = (resource.history.prefixes.clone(), resource.history.suffixes.clone());
+        let cluster_scoped = id.gvk.is_cluster_scoped();
+        Ok(Self { id, cluster_scoped, prefixes, suffixes, role, subjects })
+    }
+}
+
+struct Select<'a> {
+    referrer: &'a Referrer,
+    field: &'a Field<'a>,
+    candidates: &'a Candidates,
+}
+
+/// Whether the shorter list is the end of the longer one; the empty list only of the empty one.
+fn same_ending(left: &[String], right: &[String]) -> bool {
+    let (short, long) = if left.len() <= right.len() { (left, right) } else { (right, left) };
+    if short.is_empty() { long.is_empty() } else { long.ends_with(short) }
+}
+
+impl Select<'_> {
+    fn set(&self, at: &mut Node) -> Result<()> {
+        if at.is_null() {
+            return Ok(());
+        }
+        match node::shape(at) {
+            Shape::Scalar => self.set_scalar(at),
+            Shape::Mapping => self.set_mapping(at),
+            Shape::Sequence => {
+                for item in at.items_mut().into_iter().flatten() {
+                    match node::shape(item) {
+                        Shape::Scalar => self.set_scalar(item)?,
+                        Shape::Mapping => self.set_mapping(item)?,
+                        Shape::Sequence => return Err(bad!("node must be a scalar or a map")),
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn set_scalar(&self, at: &mut Node) -> Result<()> {
+        let name = at.text().unwrap_or("");
+        match self.choose(name, None, false)? {
+            Some(referral) if referral.id.name != name => node::set_scalar(at, referral.id.name.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_mapping(&self, at: &mut Node) -> Result<()> {
+        let Some(name) = at.get("name") else {
+            return Err(bad!("path config error; no 'name' field in node"));
+        };
+        let name = name.text().unwrap_or("").to_owned();
+        let namespace = at.get("namespace").map(|namespace| namespace.text().unwrap_or("").to_owned());
+        let Some(referral) = self.choose(&name, namespace.as_deref(), true)? else { return Ok(()) };
+        let id = &referral.id;
+        if id.name == name && id.namespace.is_empty() {
+            return Ok(());
+        }
+        if !id.name.is_empty() {
+            node::set_field(at, "name", node::untagged(id.name.as_str()));
+        }
+        if !id.namespace.is_empty() {
+            node::set_field(at, "namespace", node::untagged(id.namespace.as_str()));
+        }
+        Ok(())
+    }
+
+    /// Whether the referrer can see the candidate at all.
+    fn is_reachable(&self, candidate: &Candidate) -> bool {
+        self.referrer.cluster_scoped
+            || candidate.cluster_scoped
+            || candidate.id.same_namespace(&self.referrer.id)
+            || self.referrer.subjects.contains(&candidate.id.namespace)
+    }
+
+    fn is_same_namespace(&self, candidate: &Candidate) -> bool {
+        self.referrer.cluster_scoped
+            || candidate.cluster_scoped
+            || candidate.id.gvk.kind == "ServiceAccount"
+            || candidate.id.same_namespace(&self.referrer.id)
+    }
+
+    fn choose(&self, name: &str, namespace: Option<&str>, with_namespaces: bool) -> Result<Option<&Candidate>> {
+        let Some(places) = self.candidates.by_name.get(name) else { return Ok(None) };
+        let mut list: Vec<&Candidate> =
+            places.iter().filter_map(|at| self.candidates.list.get(*at)).filter(|c| self.is_reachable(c)).collect();
+        if let Some(namespace) = namespace {
+            let known = &self.candidates.namespaces;
+            if known.original.contains(namespace) && list.iter().any(|c| c.original_namespace() == namespace) {
+                list.retain(|c| c.original_namespace() == namespace);
+            } else if known.current.contains(namespace) {
+                list.retain(|c| c.id.effective_namespace() == namespace);
+            } else {
+                return Ok(None);
+            }
+        }
+        list.retain(|c| c.is_former(self.field.target));
+        if self.field.spec.path.ends_with("roleRef/name")
+            && let Some(role) = &self.referrer.role
+        {
+            list.retain(|c| c.is_former(role));
+        }
+        list.retain(|c| self.is_same_namespace(c));
+        if list.len() <= 1 {
+            return Ok(list.pop());
+        }
+        let referrer = self.referrer;
+        list.retain(|c| {
+            let empty = |a: &[String], b: &[String]| a.is_empty() || b.is_empty();
+            (empty(&c.prefixes, &referrer.prefixes) || same_ending(&c.prefixes, &referrer.prefixes))
+                && (empty(&c.suffixes, &referrer.suffixes) || same_ending(&c.suffixes, &referrer.suffixes))
+        });
+        if list.len() <= 1 {
+            return Ok(list.pop());
+        }
+        list.retain(|c| {
+            same_ending(&c.prefixes, &referrer.prefixes) && same_ending(&c.suffixes, &referrer.suffixes)
+        });
+        let Some(first) = list.first() else { return Ok(None) };
+        let alike = list.iter().all(|c| {
+            c.id.name == first.id.name && (!with_namespaces || c.id.namespace == first.id.namespace)
+        });
+        if alike {
+            return Ok(Some(first));
+        }
+        let ids: Vec<String> = list.iter().map(|c| c.id.to_string()).collect();
+        Err(bad!(
+            "found multiple possible referrals: {}\n**** Too many possible referral targets to referrer {}, at positions {:?}",
+            ids.join(", "),
+            referrer.id,
+            list.iter().map(|c| c.at).collect::<Vec<_>>()
+        ))
+    }
+}

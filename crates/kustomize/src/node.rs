@@ -1,0 +1,214 @@
+//! Working on YAML nodes the way the upstream engine does, quoting and all.
+
+use serde_json::Value;
+use sluice_manifest::yaml::{self, Node, NodeValue, Style, Tag};
+
+use crate::error::{Error, Result, bad};
+
+/// The three kinds of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Scalar,
+    Sequence,
+    Mapping,
+}
+
+impl Shape {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Shape::Scalar => "ScalarNode",
+            Shape::Sequence => "SequenceNode",
+            Shape::Mapping => "MappingNode",
+        }
+    }
+}
+
+pub(crate) fn shape(node: &Node) -> Shape {
+    match node.value {
+        NodeValue::Scalar { .. } => Shape::Scalar,
+        NodeValue::Sequence(_) => Shape::Sequence,
+        NodeValue::Mapping(_) => Shape::Mapping,
+    }
+}
+
+/// A scalar whose meaning is found anew from its text when it is written.
+pub(crate) fn untagged(text: impl Into<String>) -> Node {
+    Node { tag: untagged_tag(), ..Node::string(text) }
+}
+
+fn untagged_tag() -> Tag {
+    Tag::Custom(Box::from(""))
+}
+
+/// Whether the scalar says nothing about its type.
+pub(crate) fn is_untagged(node: &Node) -> bool {
+    matches!(&node.tag, Tag::Custom(tag) if tag.is_empty())
+}
+
+/// Whether a setter sees text here.
+pub(crate) fn is_text(node: &Node) -> bool {
+    node.is_scalar() && (node.tag == Tag::Str || is_untagged(node))
+}
+
+pub(crate) fn set_style(node: &mut Node, new: Style) {
+    if let NodeValue::Scalar { style, .. } = &mut node.value {
+        *style = new;
+    }
+}
+
+pub(crate) fn keep_style(node: &mut Node, style: Option<Style>) {
+    if let Some(style) = style {
+        set_style(node, style);
+    }
+}
+
+/// Changes the text alone; type and quoting stay.
+pub(crate) fn set_raw_text(node: &mut Node, new: impl Into<String>) {
+    if let NodeValue::Scalar { text, .. } = &mut node.value {
+        *text = new.into();
+    }
+}
+
+pub(crate) fn is_null_or_empty_map(node: &Node) -> bool {
+    node.is_null() || node.pairs().is_some_and(<[_]>::is_empty)
+}
+
+pub(crate) fn is_nil_or_empty(node: &Node) -> bool {
+    is_null_or_empty_map(node) || node.items().is_some_and(<[_]>::is_empty)
+}
+
+/// The text under a key, empty when there is none.
+pub(crate) fn key_text<'a>(node: &'a Node, key: &str) -> &'a str {
+    node.get(key).filter(|value| !is_nil_or_empty(value)).and_then(Node::text).unwrap_or("")
+}
+
+/// Whether YAML 1.1 reads the text as something else than text.
+fn is_other_type(text: &str) -> bool {
+    if text.contains('\n') {
+        return false;
+    }
+    match yaml::parse_v2_json(text, yaml::Limits::default()) {
+        Ok(value) => !value.is_string(),
+        Err(_) => false,
+    }
+}
+
+/// Quotes what would otherwise be misread.
+fn guard(value: &mut Node) {
+    if is_text(value) && value.style() == Some(Style::Plain) && value.text().is_some_and(is_other_type) {
+        set_style(value, Style::Double);
+    }
+}
+
+/// Puts a value under a key. The place keeps its quoting; null takes the key away.
+pub(crate) fn set_field(map: &mut Node, key: &str, mut value: Node) {
+    if value.is_null() {
+        map.remove(key);
+        return;
+    }
+    guard(&mut value);
+    if let Some(old) = map.get_mut(key) {
+        keep_style(&mut value, old.style());
+        *old = value;
+    } else if let Some(pairs) = map.pairs_mut() {
+        pairs.push((untagged(key), value));
+    }
+}
+
+/// Gives a scalar a new text of unknown type; the quoting stays.
+pub(crate) fn set_scalar(node: &mut Node, text: String) -> Result<()> {
+    if !node.is_scalar() {
+        return Err(wrong_kind(node, Shape::Scalar));
+    }
+    let style = node.style();
+    *node = untagged(text);
+    keep_style(node, style);
+    Ok(())
+}
+
+/// Puts a text under a path of keys, making mappings on the way.
+pub(crate) fn set_path(root: &mut Node, path: &[&str], value: Node) {
+    let Some((last, parents)) = path.split_last() else { return };
+    let mut at = root;
+    for key in parents {
+        match at.ensure_map(key) {
+            Some(next) => at = next,
+            None => return,
+        }
+    }
+    set_field(at, last, value);
+}
+
+pub(crate) fn wrong_kind(node: &Node, expected: Shape) -> Error {
+    bad!(
+        "wrong node kind: expected {} but got {}: node contents:\n{}",
+        expected.name(),
+        shape(node).name(),
+        to_text(node)
+    )
+}
+
+/// The node as a document, for messages and for matching against its text.
+pub(crate) fn to_text(node: &Node) -> String {
+    yaml::emit_node(node)
+}
+
+/// Gives every scalar the type it is read back with once the tree was written.
+fn settle(node: &mut Node) {
+    match &mut node.value {
+        NodeValue::Mapping(pairs) => {
+            for (key, value) in pairs {
+                settle(key);
+                settle(value);
+            }
+        }
+        NodeValue::Sequence(items) => items.iter_mut().for_each(settle),
+        NodeValue::Scalar { text, style } => {
+            let quoted = *style != Style::Plain;
+            match &node.tag {
+                Tag::Custom(tag) if tag.is_empty() => {
+                    node.tag = if quoted || text.contains('\n') { Tag::Str } else { Node::plain(text.as_str()).tag };
+                }
+                Tag::Null | Tag::Bool | Tag::Int | Tag::Float | Tag::Timestamp if quoted => {
+                    if Node::plain(text.as_str()).tag == node.tag {
+                        node.tag = Tag::Str;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The tree as JSON.
+pub(crate) fn to_json(node: &Node) -> Result<Value> {
+    to_json_into(node.clone())
+}
+
+/// As [`to_json`], using the tree up.
+pub(crate) fn to_json_into(mut node: Node) -> Result<Value> {
+    settle(&mut node);
+    yaml::to_json_into(node).map_err(|error| {
+        let text = error.to_string();
+        if text.starts_with("yaml: ") {
+            return bad!("map[string]interface {{}}(nil): {text}");
+        }
+        Error::invalid(text)
+    })
+}
+
+/// Where a list holds nothing at all, as upstream spells the place.
+pub(crate) fn empty_item(node: &Node) -> Option<String> {
+    match &node.value {
+        NodeValue::Scalar { .. } => None,
+        NodeValue::Mapping(pairs) => pairs
+            .iter()
+            .find_map(|(key, value)| empty_item(value).map(|rest| format!("{}/{rest}", key.text().unwrap_or("")))),
+        NodeValue::Sequence(items) => items.iter().enumerate().find_map(|(at, item)| {
+            if item.is_null() {
+                return Some(String::new());
+            }
+            empty_item(item).map(|rest| format!("[{at}]/{rest}"))
+        }),
+    }
+}

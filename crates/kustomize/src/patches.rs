@@ -1,0 +1,238 @@
+//! The patch transformers: strategic merge and JSON 6902.
+
+use sluice_manifest::yaml::{self, Node};
+
+use crate::error::{Error, Result, bad};
+use crate::jsonpatch::{self, Operation};
+use crate::kustomization::{Patch, Selector};
+use crate::resource::{Resource, texts};
+use crate::resources::{Resources, quote};
+use crate::selector::Pattern;
+use crate::session::{Loader, Session};
+
+/// What a `patches` entry turned out to be.
+#[derive(Debug)]
+enum Content {
+    Strategic(Vec<Resource>),
+    Json(Vec<Operation>),
+    Nothing,
+}
+
+/// A `patches` entry, ready to be applied.
+#[derive(Debug)]
+pub(crate) struct PatchEntry {
+    content: Content,
+    target: Option<Selector>,
+    source: String,
+}
+
+/// A JSON 6902 patch of the deprecated field, ready to be applied.
+#[derive(Debug)]
+pub(crate) struct JsonEntry {
+    operations: Vec<Operation>,
+    target: Selector,
+}
+
+fn decode_json(session: &Session<'_>, text: &str) -> Result<Vec<Operation>> {
+    if text.is_empty() {
+        return Err(bad!("empty json patch operations"));
+    }
+    let value = if text.starts_with('[') {
+        // What starts like JSON has to be JSON, unless the engine's YAML reader agrees on it.
+        serde_json::from_str(text).map_err(|error| bad!("{error}"))?
+    } else {
+        yaml::parse_v2_json(text, session.yaml_limits()).map_err(|error| bad!("{error}"))?
+    };
+    jsonpatch::decode(&value)
+}
+
+impl PatchEntry {
+    pub(crate) fn new(session: &Session<'_>, loader: &Loader, patch: &Patch, config: &str) -> Result<Self> {
+        let inline = patch.patch.trim();
+        let (text, source, file) = match (inline.is_empty(), patch.path.is_empty()) {
+            (true, true) => return Err(bad!("must specify one of patch and path in\n{config}")),
+            (false, false) => return Err(bad!("patch and path can't be set at the same time\n{config}")),
+            (false, true) => (inline.to_owned(), format!("[patch: {}]", quote(inline)), None),
+            (true, false) => {
+                let (file, text) = loader.load_text(session, &patch.path).map_err(|error| {
+                    error.wrap(format!("failed to get the patch file from path({})", patch.path))
+                })?;
+                (text, format!("[path: {}]", quote(&patch.path)), Some(file))
+            }
+        };
+        let strategic = session.parse_resources(&text);
+        let json = decode_json(session, &text);
+        for error in [strategic.as_ref().err(), json.as_ref().err()].into_iter().flatten() {
+            if error.is_final() {
+                return Err(error.clone());
+            }
+        }
+        let content = match (strategic, json) {
+            (Ok(patches), Ok(operations)) if !patches.is_empty() && !operations.is_empty() => {
+                return Err(bad!("illegally qualifies as both an SM and JSON patch: {source}"));
+            }
+            (Err(_), Err(_)) => {
+                let error = bad!("unable to parse SM or JSON patch from {source}");
+                return Err(match file {
+                    Some(file) => error.located(file.as_str(), None),
+                    None => error,
+                });
+            }
+            (Ok(patches), _) if patches.is_empty() => Content::Nothing,
+            (Ok(mut patches), _) => {
+                let options = patch.options.unwrap_or_default();
+                for patch in &mut patches {
+                    patch.history.allow_name_change |= options.allow_name_change;
+                    patch.history.allow_kind_change |= options.allow_kind_change;
+                }
+                Content::Strategic(patches)
+            }
+            (Err(_), Ok(operations)) => Content::Json(operations),
+        };
+        Ok(Self { content, target: patch.target.clone(), source })
+    }
+
+    pub(crate) fn apply(&self, session: &Session<'_>, resources: &mut Resources) -> Result<()> {
+        match &self.content {
+            Content::Nothing => Ok(()),
+            Content::Json(operations) => {
+                let Some(target) = &self.target else {
+                    return Err(bad!("must specify a target for JSON patch {}", self.source));
+                };
+                for at in select(resources, target)? {
+                    if let Some(resource) = resources.list_mut().get_mut(at) {
+                        resource.remember_id();
+                        apply_json(resource, operations)?;
+                    }
+                }
+                Ok(())
+            }
+            Content::Strategic(patches) => {
+                let schemas = session.schemas();
+                let Some(target) = &self.target else {
+                    for patch in patches {
+                        let at = resources.patch_target(&patch.original_id())?;
+                        apply_to(resources, at, patch, &schemas)?;
+                    }
+                    return Ok(());
+                };
+                let [patch] = &patches[..] else {
+                    return Err(bad!(
+                        "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: {}",
+                        self.source
+                    ));
+                };
+                let chosen = select(resources, target)
+                    .map_err(|error| error.wrap("unable to find patch target in `resources`"))?;
+                resources.apply_patch(&chosen, patch, &schemas)
+            }
+        }
+    }
+}
+
+fn apply_to(
+    resources: &mut Resources,
+    at: usize,
+    patch: &Resource,
+    schemas: &crate::schema::Schemas,
+) -> Result<()> {
+    if let Some(target) = resources.list_mut().get_mut(at) {
+        target.apply_patch(patch, schemas)?;
+    }
+    Ok(())
+}
+
+fn select(resources: &Resources, target: &Selector) -> Result<Vec<usize>> {
+    let pattern = Pattern::new(target)?;
+    Ok(resources.list().iter().enumerate().filter(|(_, r)| pattern.selects(r)).map(|(at, _)| at).collect())
+}
+
+/// The patches of `patchesStrategicMerge`: paths, or patches themselves.
+pub(crate) fn load_strategic(session: &Session<'_>, loader: &Loader, paths: &[String]) -> Result<Vec<Resource>> {
+    let mut patches = Vec::new();
+    for path in paths {
+        match session.parse_resources(path) {
+            Ok(inline) => patches.extend(inline),
+            Err(error) if error.is_final() => return Err(error),
+            Err(_) => patches.extend(loader.load_resources(session, path)?),
+        }
+    }
+    Ok(patches)
+}
+
+/// Applies patches that name their targets themselves.
+pub(crate) fn apply_strategic(session: &Session<'_>, resources: &mut Resources, patches: &[Resource]) -> Result<()> {
+    let schemas = session.schemas();
+    for patch in patches {
+        let at = resources.patch_target(&patch.original_id()).map_err(|error| {
+            // This transformer leaves the first half of the sentence out.
+            error.reword(|text| match text.split_once("\": ") {
+                Some((_, rest)) => rest.to_owned(),
+                None => text.to_owned(),
+            })
+        })?;
+        resources.apply_patch(&[at], patch, &schemas)?;
+    }
+    Ok(())
+}
+
+impl JsonEntry {
+    pub(crate) fn new(session: &Session<'_>, loader: &Loader, patch: &Patch) -> Result<Self> {
+        let target = patch.target.clone().unwrap_or_default();
+        if target.name.is_empty() {
+            return Err(bad!("must specify the target name"));
+        }
+        let text = match (patch.path.is_empty(), patch.patch.is_empty()) {
+            (true, true) => return Err(bad!("empty file path and empty jsonOp")),
+            (false, false) => return Err(bad!("must specify a file path or jsonOp, not both")),
+            (true, false) => patch.patch.clone(),
+            (false, true) => {
+                let (_, text) = loader.load_text(session, &patch.path)?;
+                if text.is_empty() {
+                    return Err(bad!("patch file '{}' empty seems to be empty", patch.path));
+                }
+                text
+            }
+        };
+        let operations = decode_json(session, &text).map_err(|error| error.wrap(format!("decoding {text}")))?;
+        if operations.is_empty() {
+            return Err(bad!("patch appears to be empty; file={}, JsonOp={text}", patch.path));
+        }
+        Ok(Self { operations, target })
+    }
+
+    pub(crate) fn apply(&self, resources: &mut Resources) -> Result<()> {
+        for at in select(resources, &self.target)? {
+            if let Some(resource) = resources.list_mut().get_mut(at) {
+                apply_json(resource, &self.operations)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Applies operations to the JSON form of a resource, with the annotations upstream keeps in there.
+fn apply_json(resource: &mut Resource, operations: &[Operation]) -> Result<()> {
+    let internal = resource.internal_annotations();
+    if !internal.is_empty() {
+        if let Some(meta) = resource.node.ensure_map("metadata")
+            && let Some(annotations) = meta.ensure_map("annotations")
+        {
+            for (key, value) in &internal {
+                annotations.set(key, Node::string(value.as_str()));
+            }
+        }
+    }
+    let mut value = resource.to_json()?;
+    jsonpatch::apply(&mut value, operations)?;
+    if !value.is_object() {
+        return Err(Error::invalid("a JSON patch must leave an object"));
+    }
+    resource.node = Node::from(&value);
+    let mut annotations = texts(resource.node.get("metadata").and_then(|meta| meta.get("annotations")));
+    for (key, _) in &internal {
+        annotations.remove(*key);
+    }
+    resource.set_annotations(&annotations);
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Replacements: copying a value from one object into fields of others.
+
+use serde_json::Value;
+use sluice_manifest::yaml::{self, Node};
+
+use crate::error::{Result, bad};
+use crate::gojson;
+use crate::id::{Gvk, ResId};
+use crate::kustomization::{FieldOptions, Replacement, Source, Target};
+use crate::node::{self, Shape};
+use crate::path;
+use crate::resource::Resource;
+use crate::resources::quote;
+use crate::selector::Pattern;
+use crate::session::{Loader, Session};
+
+const DEFAULT_PATH: &str = "metadata.name";
+
+/// Reads what is kept in files into the list.
+pub(crate) fn load(session: &Session<'_>, loader: &Loader, list: &[Replacement]) -> Result<Vec<Replacement>> {
+    let mut all = Vec::with_capacity(list.len());
+    for entry in list {
+        if entry.path.is_empty() {
+            all.push(entry.clone());
+            continue;
+        }
+        if entry.source.is_some() || entry.targets.is_some() {
+            return Err(bad!("cannot specify both path and inline replacement"));
+        }
+        let (file, text) = loader.load_text(session, &entry.path)?;
+        let value = yaml::parse_v2_json(&text, session.yaml_limits())
+            .map_err(|error| bad!("{error}").located(file.as_str(), None))?;
+        let decode = |value: Value| {
+            serde_json::from_value::<Replacement>(without_nulls(value))
+                .map_err(|error| bad!("error unmarshaling JSON: {error}").located(file.as_str(), None))
+        };
+        match value {
+            Value::Array(items) => {
+                for item in items {
+                    all.push(decode(item)?);
+                }
+            }
+            Value::Object(_) => all.push(decode(value)?),
+            _ => return Err(bad!("unsupported replacement type encountered within replacement path: {}", entry.path)),
+        }
+    }
+    Ok(all)
+}
+
+/// Nulls stand for what is not given.
+pub(crate) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.into_iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k, without_nulls(v))).collect(),
+        ),
+        Value::Array(list) => Value::Array(list.into_iter().map(without_nulls).collect()),
+        other => other,
+    }
+}
+
+/// Does one replacement.
+pub(crate) fn apply(list: &mut [Resource], replacement: &Replacement) -> Result<()> {
+    let (Some(targets), true) =
+        (&replacement.targets, replacement.source.is_some() || replacement.source_value.is_some())
+    else {
+        return Err(bad!("replacements must specify a source and at least one target"));
+    };
+    let value = source_value(list, replacement)?;
+    for target in targets {
+        apply_to(list, &value, target)?;
+    }
+    Ok(())
+}
+
+fn source_value(list: &[Resource], replacement: &Replacement) -> Result<Node> {
+    let source = match (&replacement.source_value, &replacement.source) {
+        (Some(_), Some(_)) => return Err(bad!("value and resource selectors are mutually exclusive")),
+        (Some(value), None) => return Ok(node::untagged(value.as_str())),
+        (None, Some(source)) => source,
+        (None, None) => return Err(bad!("replacements must specify a source and at least one target")),
+    };
+    let selector = ResId {
+        gvk: Gvk { group: source.group.clone(), version: source.version.clone(), kind: source.kind.clone() },
+        name: source.name.clone(),
+        namespace: source.namespace.clone(),
+    };
+    let mut found: Option<&Resource> = None;
+    for resource in list {
+        if !selector.name.is_empty()
+            && resource.name() != selector.name
+            && !resource.history.former.iter().any(|former| former.name == selector.name)
+        {
+            continue;
+        }
+        if resource.all_ids().iter().any(|id| id.is_selected_by(&selector)) {
+            if found.is_some() {
+                return Err(bad!("multiple matches for selector {}", show(source, &selector)));
+            }
+            found = Some(resource);
+        }
+    }
+    let Some(resource) = found else { return Err(bad!("nothing selected by {}", show(source, &selector))) };
+    let field = if source.field_path.is_empty() { DEFAULT_PATH } else { &source.field_path };
+    let value = path::lookup(&resource.node, &path::split(field, '.'))
+        .map_err(|error| error.wrap("error looking up replacement source"))?;
+    let Some(value) = value.filter(|value| !node::is_nil_or_empty(value)) else {
+        return Err(bad!("fieldPath `{field}` is missing for replacement source {selector}"));
+    };
+    refine(value, source.options.as_ref())
+}
+
+fn show(source: &Source, selector: &ResId) -> String {
+    let mut text = selector.to_string();
+    if !source.field_path.is_empty() {
+        text = format!("{text}:{}", source.field_path);
+    }
+    if let Some(options) = source.options.as_ref().filter(|o| !o.delimiter.is_empty() || o.create) {
+        text = format!("{text}:{}({}), create={}", options.delimiter, options.index, options.create);
+    }
+    text
+}
+
+fn refine(value: &Node, options: Option<&FieldOptions>) -> Result<Node> {
+    let Some(options) = options.filter(|options| !options.delimiter.is_empty()) else { return Ok(value.clone()) };
+    let Some(text) = value.text() else { return Err(bad!("delimiter option can only be used with scalar nodes")) };
+    let parts: Vec<&str> = text.split(options.delimiter.as_str()).collect();
+    let part = usize::try_from(options.index).ok().and_then(|index| parts.get(index));
+    let Some(part) = part else {
+        return Err(bad!("options.index {} is out of bounds for value {text}", options.index));
+    };
+    let mut refined = value.clone();
+    node::set_raw_text(&mut refined, *part);
+    Ok(refined)
+}
+
+fn apply_to(list: &mut [Resource], value: &Node, target: &Target) -> Result<()> {
+    let Some(select) = &target.select else { return Err(bad!("target must specify resources to select")) };
+    let pattern = Pattern::new(select).map_err(|error| error.wrap("error creating target selector"))?;
+    let mut rejects = Vec::with_capacity(target.reject.len());
+    for reject in &target.reject {
+        let by_id = [&reject.group, &reject.version, &reject.kind, &reject.name, &reject.namespace]
+            .iter()
+            .any(|text| !text.is_empty());
+        let by_mark = !reject.label_selector.is_empty() || !reject.annotation_selector.is_empty();
+        rejects.push((Pattern::new(reject).map_err(|e| e.wrap("error creating target selector"))?, by_id, by_mark));
+    }
+    let default = [DEFAULT_PATH.to_owned()];
+    let fields = if target.field_paths.is_empty() { &default[..] } else { &target.field_paths };
+    let paths: Vec<(&String, Vec<String>)> = fields.iter().map(|field| (field, path::split(field, '.'))).collect();
+    for resource in list {
+        if !pattern.marks(resource) || rejects.iter().any(|(reject, _, by_mark)| *by_mark && reject.marks(resource)) {
+            continue;
+        }
+        let ids = resource.all_ids();
+        if rejects.iter().any(|(reject, by_id, _)| *by_id && ids.iter().any(|id| reject.selects_id(id))) {
+            continue;
+        }
+        if ids.iter().any(|id| pattern.selects_id(id)) {
+            for (field, parts) in &paths {
+                copy(&mut resource.node, value, field, parts, target.options.as_ref())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn copy(
+    target: &mut Node,
+    value: &Node,
+    field: &str,
+    parts: &[String],
+    options: Option<&FieldOptions>,
+) -> Result<()> {
+    let create = options.filter(|options| options.create).map(|_| node::shape(value));
+    if copy_into_text(target, value, parts, create) {
+        return Ok(());
+    }
+    let failed = || {
+        let how = if create.is_some() { "find or create" } else { "find" };
+        format!("unable to {how} field {} in replacement target", quote(field))
+    };
+    let mut refused = None;
+    let found = path::visit(target, parts, create, &mut |at| {
+        set(at, value, options).inspect_err(|error| refused = Some(error.clone()))
+    });
+    match (found, refused) {
+        (_, Some(error)) => Err(error),
+        (Err(error), None) => Err(error.wrap(failed())),
+        (Ok(0), None) => Err(bad!("{}", failed())),
+        (Ok(_), None) => Ok(()),
+    }
+}
+
+fn set(at: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result<()> {
+    let mut value = value.clone();
+    if let Some(options) = options.filter(|options| !options.delimiter.is_empty()) {
+        let Some(old) = at.text() else { return Err(bad!("delimiter option can only be used with scalar nodes")) };
+        let text = if value.is_null() { "" } else { value.text().unwrap_or("") };
+        let mut parts: Vec<&str> = old.split(options.delimiter.as_str()).collect();
+        match usize::try_from(options.index) {
+            Err(_) => parts.insert(0, text),
+            Ok(index) => match parts.get_mut(index) {
+                Some(part) => *part = text,
+                None => parts.push(text),
+            },
+        }
+        let joined = parts.join(&options.delimiter);
+        node::set_raw_text(&mut value, joined);
+    }
+    if at.is_scalar() {
+        // The place keeps its type, so that a number stays one.
+        node::set_raw_text(at, value.text().unwrap_or(""));
+    } else {
+        *at = value;
+    }
+    Ok(())
+}
+
+/// Where the path goes on into a text holding JSON or YAML, changes the document in there.
+fn copy_into_text(target: &mut Node, value: &Node, parts: &[String], create: Option<Shape>) -> bool {
+    for count in 1..parts.len() {
+        let (outer, inner) = parts.split_at(count);
+        let Ok(Some(scalar)) = path::lookup(target, outer) else { continue };
+        let Some(text) = scalar.text() else { continue };
+        let Ok(documents) = yaml::parse_documents(text, yaml::Limits::default()) else { continue };
+        let Some(mut document) = documents.into_iter().next() else { return false };
+        let original = text.to_owned();
+        let found = path::visit(&mut document, inner, create, &mut |at| {
+            if at.is_scalar() {
+                node::set_raw_text(at, value.text().unwrap_or(""));
+            } else {
+                *at = value.clone();
+            }
+            Ok(())
+        });
+        if !matches!(found, Ok(found) if found > 0) {
+            return false;
+        }
+        let Some(written) = write(&document, &original) else { return false };
+        if let Some(scalar) = path::lookup_mut(target, outer) {
+            node::set_raw_text(scalar, written);
+            return true;
+        }
+        return false;
+    }
+    false
+}
+
+fn write(document: &Node, original: &str) -> Option<String> {
+    if !original.trim_start().starts_with(['{', '[']) {
+        return Some(node::to_text(document).trim().to_owned());
+    }
+    let value = node::to_json(document).ok()?;
+    let is_pretty = original.contains('\n') && original.contains("  ");
+    Some(if is_pretty { gojson::pretty(&value) } else { gojson::compact(&value) })
+}

@@ -1,0 +1,217 @@
+//! The ordered collection of the resources of a build.
+
+use std::collections::{BTreeMap, HashSet};
+
+use sluice_manifest::yaml::Node;
+
+use crate::error::{Result, bad};
+use crate::id::ResId;
+use crate::node;
+use crate::resource::{Behavior, Resource, texts};
+use crate::schema::Schemas;
+
+/// Resources in the order they were added.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Resources {
+    list: Vec<Resource>,
+    /// The present identities; absent when some may have changed.
+    present: Option<HashSet<ResId>>,
+}
+
+impl Resources {
+    pub(crate) fn of(list: Vec<Resource>) -> Self {
+        Self { list, present: None }
+    }
+
+    /// Resources whose identities must differ.
+    pub(crate) fn distinct(list: Vec<Resource>) -> Result<Self> {
+        let mut resources = Self { list: Vec::with_capacity(list.len()), present: None };
+        list.into_iter().try_for_each(|resource| resources.append(resource))?;
+        Ok(resources)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn list(&self) -> &[Resource] {
+        &self.list
+    }
+
+    /// The resources, to change in any way.
+    pub(crate) fn list_mut(&mut self) -> &mut Vec<Resource> {
+        self.present = None;
+        &mut self.list
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Resource> {
+        self.list
+    }
+
+    /// Drops what patches took away.
+    pub(crate) fn drop_gone(&mut self) {
+        self.list_mut().retain(|resource| !resource.is_gone());
+    }
+
+    /// Adds a resource whose identity must be new.
+    pub(crate) fn append(&mut self, resource: Resource) -> Result<()> {
+        let list = &self.list;
+        let present = self.present.get_or_insert_with(|| list.iter().map(Resource::id).collect());
+        let id = resource.id();
+        if !present.insert(id.clone()) {
+            return Err(bad!("may not add resource with an already registered id: {id}"));
+        }
+        self.list.push(resource);
+        Ok(())
+    }
+
+    pub(crate) fn append_all(&mut self, other: Resources) -> Result<()> {
+        other.list.into_iter().try_for_each(|resource| self.append(resource))
+    }
+
+    /// Everything that bears or bore the identity.
+    pub(crate) fn matching_any(&self, id: &ResId) -> Vec<usize> {
+        self.find(|resource| {
+            let has_name = resource.name() == id.name || resource.history.former.iter().any(|f| f.name == id.name);
+            has_name && resource.all_ids().iter().any(|other| other == id)
+        })
+    }
+
+    fn find(&self, test: impl Fn(&Resource) -> bool) -> Vec<usize> {
+        self.list.iter().enumerate().filter(|(_, resource)| test(resource)).map(|(at, _)| at).collect()
+    }
+
+    /// The one resource a patch without a target is for.
+    pub(crate) fn patch_target(&self, id: &ResId) -> Result<usize> {
+        let found = self.matching_any(id);
+        let count = match found[..] {
+            [at] => return Ok(at),
+            [] => "no",
+            _ => "multiple",
+        };
+        let quoted = quote(&id.to_string());
+        Err(bad!(
+            "no resource matches strategic merge patch {quoted}: {count} matches for Id {id}; failed to find unique target for patch {id}"
+        ))
+    }
+
+    /// Takes the result of a generator in.
+    pub(crate) fn absorb(&mut self, mut resource: Resource) -> Result<()> {
+        let id = resource.id();
+        let matches = self.matching_any(&id);
+        let shown = go_struct(&id);
+        let behavior = resource.history.behavior;
+        match matches[..] {
+            [] if matches!(behavior, Behavior::Merge | Behavior::Replace) => {
+                Err(bad!("id {shown} does not exist; cannot merge or replace"))
+            }
+            [] => self.append(resource),
+            [at] => {
+                let Some(old) = self.list.get(at) else { return Err(bad!("id lookup failure")) };
+                match behavior {
+                    Behavior::Replace => resource.merge_meta_from(old),
+                    Behavior::Merge => {
+                        let origin = old.annotation(crate::resource::ORIGIN).map(str::to_owned);
+                        resource.merge_meta_from(old);
+                        for field in ["data", "binaryData"] {
+                            merge_data(&mut resource, old, field);
+                        }
+                        if let Some(origin) = origin {
+                            resource.annotate(crate::resource::ORIGIN, &origin);
+                        }
+                    }
+                    _ => {
+                        return Err(bad!(
+                            "id {shown} exists; can not use behavior: '{}', behavior must be merge or replace",
+                            behavior.word()
+                        ));
+                    }
+                }
+                if let Some(place) = self.list_mut().get_mut(at) {
+                    *place = resource;
+                }
+                Ok(())
+            }
+            _ => Err(bad!("found multiple objects that could accept merge of {id}")),
+        }
+    }
+
+    /// Applies a patch to the chosen resources; those it deletes go.
+    pub(crate) fn apply_patch(&mut self, chosen: &[usize], patch: &Resource, schemas: &Schemas) -> Result<()> {
+        for &at in chosen {
+            let Some(target) = self.list_mut().get_mut(at) else { continue };
+            let mut copy = patch.clone();
+            copy.merge_meta_from(patch);
+            copy.set_gvk(&target.gvk());
+            copy.set_kind(patch.kind());
+            target.apply_patch(&copy, schemas)?;
+        }
+        self.drop_gone();
+        Ok(())
+    }
+
+    /// What the collection amounts to, in upstream's words: for comparing before and after.
+    pub(crate) fn snapshot(&self) -> Result<Vec<(String, serde_json::Value)>> {
+        let mut all = self
+            .list
+            .iter()
+            .map(|resource| {
+                let mut resource = resource.clone();
+                let mut labels = resource.labels();
+                if labels.remove("validated-by").is_some() {
+                    resource.set_labels(&labels);
+                }
+                resource.clean_annotations(&[]);
+                Ok((resource.id().to_string(), resource.to_json()?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(all)
+    }
+}
+
+/// The mapping of texts under `field`, the other's below this one's.
+fn merge_data(resource: &mut Resource, other: &Resource, field: &str) {
+    let mut data: BTreeMap<String, String> = texts(other.node.get(field));
+    data.extend(texts(resource.node.get(field)));
+    resource.node.remove(field);
+    if data.is_empty() {
+        return;
+    }
+    let pairs = data.iter().map(|(key, value)| (node::untagged(key.as_str()), Node::string(value.as_str())));
+    let pairs = pairs.collect();
+    node::set_field(&mut resource.node, field, Node::mapping(pairs));
+}
+
+/// A text in double quotes with Go's escapes.
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// An identity as Go dumps its struct.
+fn go_struct(id: &ResId) -> String {
+    format!(
+        "resid.ResId{{Gvk:resid.Gvk{{Group:{}, Version:{}, Kind:{}, isClusterScoped:{}}}, Name:{}, Namespace:{}}}",
+        quote(&id.gvk.group),
+        quote(&id.gvk.version),
+        quote(&id.gvk.kind),
+        id.gvk.is_cluster_scoped(),
+        quote(&id.name),
+        quote(&id.namespace)
+    )
+}
+

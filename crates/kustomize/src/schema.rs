@@ -1,0 +1,238 @@
+//! What strategic merging knows about lists: which are merged by key. Built-in kinds come from a table that
+//! holds just the ways to such lists; custom ones from an OpenAPI document.
+
+use serde_json::Value;
+
+use crate::error::{Result, bad};
+use crate::id::split_api_version;
+use crate::options::OpenApi;
+use crate::scope::is_known;
+
+/// The fields of a built-in type that lead to keyed lists.
+#[derive(Debug)]
+pub(crate) struct Type(&'static [(&'static str, Field)]);
+
+#[derive(Debug)]
+enum Field {
+    Object(&'static Type),
+    /// A list merged by the given keys, or as a set of scalars when there are none.
+    List(&'static [&'static str], &'static Type),
+}
+
+use Field::{List, Object};
+
+static NONE: Type = Type(&[]);
+static META: Type = Type(&[("finalizers", List(&[], &NONE)), ("ownerReferences", List(&["uid"], &NONE))]);
+static CONDITIONS: Type = Type(&[("conditions", List(&["type"], &NONE))]);
+static CONTAINER: Type = Type(&[
+    ("env", List(&["name"], &NONE)),
+    ("ports", List(&["containerPort", "protocol"], &NONE)),
+    ("volumeDevices", List(&["devicePath"], &NONE)),
+    ("volumeMounts", List(&["mountPath"], &NONE)),
+]);
+static EPHEMERAL: Type = Type(&[
+    ("env", List(&["name"], &NONE)),
+    ("volumeDevices", List(&["devicePath"], &NONE)),
+    ("volumeMounts", List(&["mountPath"], &NONE)),
+]);
+static VOLUME: Type = Type(&[("ephemeral", Object(&EPHEMERAL_VOLUME))]);
+static EPHEMERAL_VOLUME: Type = Type(&[("volumeClaimTemplate", Object(&CLAIM_TEMPLATE))]);
+static CLAIM_TEMPLATE: Type = Type(&[("metadata", Object(&META))]);
+static POD_SPEC: Type = Type(&[
+    ("containers", List(&["name"], &CONTAINER)),
+    ("ephemeralContainers", List(&["name"], &EPHEMERAL)),
+    ("hostAliases", List(&["ip"], &NONE)),
+    ("imagePullSecrets", List(&["name"], &NONE)),
+    ("initContainers", List(&["name"], &CONTAINER)),
+    ("topologySpreadConstraints", List(&["topologyKey", "whenUnsatisfiable"], &NONE)),
+    ("volumes", List(&["name"], &VOLUME)),
+]);
+static POD_STATUS: Type = Type(&[("conditions", List(&["type"], &NONE)), ("podIPs", List(&["ip"], &NONE))]);
+static POD: Type = Type(&[("metadata", Object(&META)), ("spec", Object(&POD_SPEC)), ("status", Object(&POD_STATUS))]);
+static POD_TEMPLATE_SPEC: Type = Type(&[("metadata", Object(&META)), ("spec", Object(&POD_SPEC))]);
+static POD_TEMPLATE: Type = Type(&[("metadata", Object(&META)), ("template", Object(&POD_TEMPLATE_SPEC))]);
+static WORKLOAD_SPEC: Type = Type(&[("template", Object(&POD_TEMPLATE_SPEC))]);
+static WORKLOAD: Type =
+    Type(&[("metadata", Object(&META)), ("spec", Object(&WORKLOAD_SPEC)), ("status", Object(&CONDITIONS))]);
+static JOB_TEMPLATE: Type = Type(&[("metadata", Object(&META)), ("spec", Object(&WORKLOAD_SPEC))]);
+static CRON_SPEC: Type = Type(&[("jobTemplate", Object(&JOB_TEMPLATE))]);
+static CRON_JOB: Type = Type(&[("metadata", Object(&META)), ("spec", Object(&CRON_SPEC))]);
+static SERVICE_SPEC: Type = Type(&[("ports", List(&["port", "protocol"], &NONE))]);
+static SERVICE: Type =
+    Type(&[("metadata", Object(&META)), ("spec", Object(&SERVICE_SPEC)), ("status", Object(&CONDITIONS))]);
+static SERVICE_ACCOUNT: Type = Type(&[("metadata", Object(&META)), ("secrets", List(&["name"], &NONE))]);
+static NODE_SPEC: Type = Type(&[("podCIDRs", List(&[], &NONE))]);
+static NODE_STATUS: Type =
+    Type(&[("addresses", List(&["type"], &NONE)), ("conditions", List(&["type"], &NONE))]);
+static NODE: Type =
+    Type(&[("metadata", Object(&META)), ("spec", Object(&NODE_SPEC)), ("status", Object(&NODE_STATUS))]);
+static COMPONENT_STATUS: Type = Type(&[("metadata", Object(&META)), ("conditions", List(&["type"], &NONE))]);
+static WITH_CONDITIONS: Type = Type(&[("metadata", Object(&META)), ("status", Object(&CONDITIONS))]);
+static WEBHOOKS: Type = Type(&[("metadata", Object(&META)), ("webhooks", List(&["name"], &NONE))]);
+static CSI_NODE_SPEC: Type = Type(&[("drivers", List(&["name"], &NONE))]);
+static CSI_NODE: Type = Type(&[("metadata", Object(&META)), ("spec", Object(&CSI_NODE_SPEC))]);
+static PLAIN: Type = Type(&[("metadata", Object(&META))]);
+static KUSTOMIZATION: Type =
+    Type(&[("configMapGenerator", List(&["name"], &NONE)), ("secretGenerator", List(&["name"], &NONE))]);
+
+/// Definitions a custom document may point at by name.
+static DEFINITIONS: &[(&str, &Type)] = &[
+    ("io.k8s.api.core.v1.Container", &CONTAINER),
+    ("io.k8s.api.core.v1.EphemeralContainer", &EPHEMERAL),
+    ("io.k8s.api.core.v1.PodSpec", &POD_SPEC),
+    ("io.k8s.api.core.v1.PodTemplateSpec", &POD_TEMPLATE_SPEC),
+    ("io.k8s.api.core.v1.ServiceSpec", &SERVICE_SPEC),
+    ("io.k8s.api.batch.v1.JobTemplateSpec", &JOB_TEMPLATE),
+    ("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", &META),
+];
+
+fn built_in(group: &str, version: &str, kind: &str) -> Option<&'static Type> {
+    if (group, version, kind) == ("kustomize.config.k8s.io", "v1beta1", "Kustomization") {
+        return Some(&KUSTOMIZATION);
+    }
+    if !is_known(group, version, kind) {
+        return None;
+    }
+    Some(match (group, kind) {
+        ("", "Pod") => &POD,
+        ("", "PodTemplate") => &POD_TEMPLATE,
+        ("", "ReplicationController") | ("apps", "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet") => &WORKLOAD,
+        ("batch", "Job") => &WORKLOAD,
+        ("batch", "CronJob") => &CRON_JOB,
+        ("", "Service") => &SERVICE,
+        ("", "ServiceAccount") => &SERVICE_ACCOUNT,
+        ("", "Node") => &NODE,
+        ("", "ComponentStatus") => &COMPONENT_STATUS,
+        ("", "Namespace" | "PersistentVolumeClaim")
+        | ("policy", "PodDisruptionBudget")
+        | ("apiregistration.k8s.io", "APIService") => &WITH_CONDITIONS,
+        ("admissionregistration.k8s.io", _) => &WEBHOOKS,
+        ("storage.k8s.io", "CSINode") => &CSI_NODE,
+        _ => &PLAIN,
+    })
+}
+
+/// What is known about the value at hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Schema<'a> {
+    Built(&'static Type),
+    Keyed(&'static [&'static str], &'static Type),
+    Custom(&'a Value, &'a Schemas),
+}
+
+/// How a list is merged.
+#[derive(Debug)]
+pub(crate) struct Keys(pub(crate) Vec<String>);
+
+impl<'a> Schema<'a> {
+    /// The schema of a field of an object.
+    pub(crate) fn field(self, name: &str) -> Option<Schema<'a>> {
+        match self {
+            Schema::Built(kind) => match &kind.0.iter().find(|(field, _)| *field == name)?.1 {
+                Object(kind) => Some(Schema::Built(kind)),
+                List(keys, element) => Some(Schema::Keyed(keys, element)),
+            },
+            Schema::Keyed(..) => None,
+            Schema::Custom(value, all) => {
+                let found = match value.get("properties").and_then(|p| p.get(name)) {
+                    Some(found) => found,
+                    None => value.get("additionalProperties").filter(|v| v.is_object())?,
+                };
+                all.resolve(found)
+            }
+        }
+    }
+
+    /// The schema of the elements of a list.
+    pub(crate) fn elements(self) -> Option<Schema<'a>> {
+        match self {
+            Schema::Built(_) => None,
+            Schema::Keyed(_, element) => Some(Schema::Built(element)),
+            Schema::Custom(value, all) => {
+                let items = value.get("items")?;
+                all.resolve(items.as_array().and_then(|list| list.first()).unwrap_or(items))
+            }
+        }
+    }
+
+    /// The merge keys, when the list is merged rather than replaced.
+    pub(crate) fn merge_keys(self) -> Option<Keys> {
+        match self {
+            Schema::Built(_) => None,
+            Schema::Keyed(keys, _) => Some(Keys(keys.iter().map(|key| (*key).to_owned()).collect())),
+            Schema::Custom(value, _) => {
+                let strategy = value.get("x-kubernetes-patch-strategy")?.as_str()?;
+                if !strategy.split(',').any(|word| word == "merge") {
+                    return None;
+                }
+                if let Some(list) = value.get("x-kubernetes-list-map-keys").and_then(Value::as_array) {
+                    return Some(Keys(list.iter().filter_map(|k| k.as_str().map(str::to_owned)).collect()));
+                }
+                let key = value.get("x-kubernetes-patch-merge-key").and_then(Value::as_str);
+                Some(Keys(key.map(str::to_owned).into_iter().collect()))
+            }
+        }
+    }
+}
+
+/// The schemas that count for one build.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schemas {
+    custom: Option<Value>,
+    mode: OpenApi,
+}
+
+impl Schemas {
+    pub(crate) fn new(mode: OpenApi) -> Self {
+        Self { custom: None, mode }
+    }
+
+    /// Takes a custom document in.
+    pub(crate) fn set_custom(&mut self, document: Value) -> Result<()> {
+        if !document.get("definitions").is_none_or(Value::is_object) {
+            return Err(bad!("openapi: 'definitions' must be a mapping"));
+        }
+        self.custom = Some(document);
+        Ok(())
+    }
+
+    fn resolve<'a>(&'a self, mut value: &'a Value) -> Option<Schema<'a>> {
+        // A chain of references is followed only so far: it may be a ring.
+        for _ in 0..32 {
+            let Some(reference) = value.get("$ref").and_then(Value::as_str) else {
+                return Some(Schema::Custom(value, self));
+            };
+            let name = reference.strip_prefix("#/definitions/")?;
+            match self.custom.as_ref().and_then(|custom| custom.get("definitions")?.get(name)) {
+                Some(found) => value = found,
+                None if self.mode == OpenApi::Add => {
+                    return DEFINITIONS.iter().find(|(known, _)| *known == name).map(|(_, kind)| Schema::Built(kind));
+                }
+                None => return None,
+            }
+        }
+        None
+    }
+
+    /// The schema of a kind.
+    pub(crate) fn of_kind(&self, api_version: &str, kind: &str) -> Option<Schema<'_>> {
+        let (group, version) = split_api_version(api_version);
+        if let Some(definitions) = self.custom.as_ref().and_then(|custom| custom.get("definitions")?.as_object()) {
+            let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+            let found = definitions.values().find(|definition| {
+                definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array).is_some_and(|list| {
+                    list.iter().any(|gvk| {
+                        text(gvk, "group") == group && text(gvk, "version") == version && text(gvk, "kind") == kind
+                    })
+                })
+            });
+            if let Some(found) = found {
+                return Some(Schema::Custom(found, self));
+            }
+            if self.mode == OpenApi::Replace && group != "kustomize.config.k8s.io" {
+                return None;
+            }
+        }
+        built_in(group, version, kind).map(Schema::Built)
+    }
+}

@@ -1,0 +1,79 @@
+//! The kinds of the built-in schema (Kubernetes 1.21.2) and whether they live in namespaces.
+
+/// `(apiVersion, cluster-scoped kinds, namespaced kinds)`.
+const KINDS: &[(&str, &[&str], &[&str])] = &[
+    ("admissionregistration.k8s.io/v1", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"], &[]),
+    ("admissionregistration.k8s.io/v1beta1", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"], &[]),
+    ("apiextensions.k8s.io/v1", &["CustomResourceDefinition"], &[]),
+    ("apiextensions.k8s.io/v1beta1", &["CustomResourceDefinition"], &[]),
+    ("apiregistration.k8s.io/v1", &["APIService"], &[]),
+    ("apiregistration.k8s.io/v1beta1", &["APIService"], &[]),
+    ("apps/v1", &[], &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"]),
+    ("autoscaling/v1", &[], &["HorizontalPodAutoscaler", "Scale"]),
+    ("autoscaling/v2beta1", &[], &["HorizontalPodAutoscaler"]),
+    ("autoscaling/v2beta2", &[], &["HorizontalPodAutoscaler"]),
+    ("batch/v1", &[], &["CronJob", "Job"]),
+    ("batch/v1beta1", &[], &["CronJob"]),
+    ("certificates.k8s.io/v1", &["CertificateSigningRequest"], &[]),
+    ("certificates.k8s.io/v1beta1", &["CertificateSigningRequest"], &[]),
+    ("coordination.k8s.io/v1", &[], &["Lease"]),
+    ("coordination.k8s.io/v1beta1", &[], &["Lease"]),
+    ("discovery.k8s.io/v1", &[], &["EndpointSlice"]),
+    ("discovery.k8s.io/v1beta1", &[], &["EndpointSlice"]),
+    ("events.k8s.io/v1", &[], &["Event"]),
+    ("events.k8s.io/v1beta1", &[], &["Event"]),
+    ("extensions/v1beta1", &[], &["Ingress"]),
+    ("flowcontrol.apiserver.k8s.io/v1beta1", &["FlowSchema", "PriorityLevelConfiguration"], &[]),
+    ("networking.k8s.io/v1", &["IngressClass"], &["Ingress", "NetworkPolicy"]),
+    ("networking.k8s.io/v1beta1", &["IngressClass"], &["Ingress"]),
+    ("node.k8s.io/v1", &["RuntimeClass"], &[]),
+    ("node.k8s.io/v1beta1", &["RuntimeClass"], &[]),
+    ("policy/v1", &[], &["PodDisruptionBudget"]),
+    ("policy/v1beta1", &["PodSecurityPolicy"], &["PodDisruptionBudget"]),
+    ("rbac.authorization.k8s.io/v1", &["ClusterRole", "ClusterRoleBinding"], &["Role", "RoleBinding"]),
+    ("rbac.authorization.k8s.io/v1beta1", &["ClusterRole", "ClusterRoleBinding"], &["Role", "RoleBinding"]),
+    ("scheduling.k8s.io/v1", &["PriorityClass"], &[]),
+    ("scheduling.k8s.io/v1beta1", &["PriorityClass"], &[]),
+    ("storage.k8s.io/v1", &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"], &[]),
+    ("storage.k8s.io/v1beta1", &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"], &["CSIStorageCapacity"]),
+    (
+        "v1",
+        &["ComponentStatus", "Namespace", "Node", "NodeProxyOptions", "PersistentVolume"],
+        &[
+            "ConfigMap",
+            "Endpoints",
+            "Event",
+            "LimitRange",
+            "PersistentVolumeClaim",
+            "Pod",
+            "PodAttachOptions",
+            "PodExecOptions",
+            "PodPortForwardOptions",
+            "PodProxyOptions",
+            "PodTemplate",
+            "ReplicationController",
+            "ResourceQuota",
+            "Secret",
+            "Service",
+            "ServiceAccount",
+            "ServiceProxyOptions",
+        ],
+    ),
+];
+
+fn find(group: &str, version: &str) -> Option<&'static (&'static str, &'static [&'static str], &'static [&'static str])> {
+    KINDS.iter().find(|(api_version, _, _)| match api_version.split_once('/') {
+        Some((g, v)) => g == group && v == version,
+        None => group.is_empty() && *api_version == version,
+    })
+}
+
+/// Whether the kind is certainly cluster-scoped. What is unknown counts as namespaced.
+pub(crate) fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool {
+    find(group, version).is_some_and(|(_, cluster, _)| cluster.contains(&kind))
+}
+
+/// Whether the built-in schema knows the kind.
+pub(crate) fn is_known(group: &str, version: &str, kind: &str) -> bool {
+    find(group, version).is_some_and(|(_, cluster, namespaced)| cluster.contains(&kind) || namespaced.contains(&kind))
+}

@@ -1,0 +1,458 @@
+//! One build's access to the tree, its bounds and what it gathers on the way.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sluice_manifest::yaml::{self, Node, NodeValue};
+use sluice_tree::{Error as TreeError, Files, Kind};
+use sluice_types::RelPath;
+
+use crate::error::{Error, ErrorKind, Result, bad};
+use crate::node;
+use crate::options::{LoadRestrictions, Options, Warning};
+use crate::resource::Resource;
+use crate::schema::Schemas;
+
+/// What one build holds in its hands.
+pub(crate) struct Session<'a> {
+    files: &'a dyn Files,
+    pub(crate) options: &'a Options<'a>,
+    bytes: Cell<usize>,
+    reads: Cell<usize>,
+    pub(crate) warnings: RefCell<Vec<Warning>>,
+    pub(crate) schemas: RefCell<Arc<Schemas>>,
+    /// Whether some kustomization chose a schema already.
+    schema_chosen: Cell<bool>,
+    contents: RefCell<HashMap<RelPath, Arc<[u8]>>>,
+    parsed: RefCell<HashMap<RelPath, Arc<Vec<Node>>>>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(files: &'a dyn Files, options: &'a Options<'a>) -> Self {
+        Self {
+            files,
+            options,
+            bytes: Cell::new(0),
+            reads: Cell::new(0),
+            warnings: RefCell::default(),
+            schemas: RefCell::new(Arc::new(Schemas::new(options.openapi))),
+            schema_chosen: Cell::new(false),
+            contents: RefCell::default(),
+            parsed: RefCell::default(),
+        }
+    }
+
+    /// Fails when the caller wants the build to end.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.options.cancelled {
+            Some(cancelled) if cancelled() => Err(Error::new(ErrorKind::Cancelled, "the build was cancelled")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn yaml_limits(&self) -> yaml::Limits {
+        let limits = &self.options.limits;
+        yaml::Limits { bytes: limits.bytes, documents: limits.documents, depth: limits.depth, nodes: limits.nodes }
+    }
+
+    pub(crate) fn check_count(&self, resources: usize) -> Result<()> {
+        let limit = self.options.limits.resources;
+        if resources > limit { Err(Error::limit("number of resources", limit)) } else { self.check() }
+    }
+
+    /// A path as a reader of messages knows it.
+    pub(crate) fn shown(&self, path: &RelPath) -> String {
+        format!("{}/{}", self.options.shown_root, path.as_str())
+    }
+
+    fn shown_directory(&self, path: &RelPath) -> String {
+        if path.is_root() && !self.options.shown_root.is_empty() {
+            self.options.shown_root.to_owned()
+        } else {
+            self.shown(path)
+        }
+    }
+
+    /// A directory as a reader of messages knows it.
+    pub(crate) fn show_root(&self, path: &RelPath) -> String {
+        self.shown_directory(path)
+    }
+
+    /// Where a path as written in `root` lies; `Err` is the path as shown when it leaves the tree.
+    fn place(&self, root: &RelPath, text: &str) -> std::result::Result<RelPath, String> {
+        let placed = match text.strip_prefix('/') {
+            Some(_) => match text.strip_prefix(self.options.shown_root) {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => RelPath::new(rest.trim_start_matches('/')),
+                _ => return Err(text.to_owned()),
+            },
+            None => root.join(text),
+        };
+        placed.map_err(|_| format!("{}/{text}", self.shown_directory(root).trim_end_matches('/')))
+    }
+
+    /// The part of a path that is not there, as `lstat` would report it.
+    fn missing(&self, path: &RelPath) -> String {
+        let mut at = RelPath::root();
+        for part in path.components() {
+            let Ok(next) = at.join(part) else { break };
+            match self.files.kind(&next) {
+                Ok(Kind::Directory) => at = next,
+                Ok(_) if next != *path => return format!("lstat {}: not a directory", self.shown(path)),
+                Ok(_) => break,
+                Err(_) => return format!("lstat {}: no such file or directory", self.shown(&next)),
+            }
+        }
+        format!("lstat {}: no such file or directory", self.shown(path))
+    }
+
+    /// The place with links resolved, and what is there.
+    fn resolve(&self, path: &RelPath) -> Result<(RelPath, Kind)> {
+        let resolved = self.files.canonical(path).and_then(|real| self.files.kind(&real).map(|kind| (real, kind)));
+        resolved.map_err(|error| {
+            let reason = match error {
+                TreeError::NotFound(_) | TreeError::NotADirectory(_) => self.missing(path),
+                other => other.to_string(),
+            };
+            bad!("evalsymlink failure on '{}' : {reason}", self.shown(path))
+        })
+    }
+
+    fn read(&self, path: &RelPath) -> Result<Arc<[u8]>> {
+        if let Some(content) = self.contents.borrow().get(path) {
+            return Ok(content.clone());
+        }
+        self.check()?;
+        let limits = &self.options.limits;
+        self.reads.set(self.reads.get() + 1);
+        if self.reads.get() > limits.files {
+            return Err(Error::limit("number of files", limits.files));
+        }
+        let content = self.files.read(path).map_err(|error| match error {
+            TreeError::NotFound(_) => bad!("open {}: no such file or directory", self.shown(path)),
+            TreeError::NotAFile(_) => bad!("read {}: is a directory", self.shown(path)),
+            TreeError::TooLarge { limit, .. } => {
+                Error::new(ErrorKind::Limit, format!("'{}' exceeds the limit of {limit} bytes", self.shown(path)))
+            }
+            other => bad!("open {}: {other}", self.shown(path)),
+        })?;
+        self.bytes.set(self.bytes.get() + content.len());
+        if self.bytes.get() > limits.bytes {
+            return Err(Error::limit("size of all files in bytes", limits.bytes));
+        }
+        self.contents.borrow_mut().insert(path.clone(), content.clone());
+        Ok(content)
+    }
+
+    /// Takes the schema a kustomization asks for, unless one was taken before.
+    pub(crate) fn choose_schema(&self, loader: &Loader, wanted: &std::collections::BTreeMap<String, String>) -> Result<()> {
+        let document = match wanted.get("path") {
+            Some(path) => Some(loader.load(self, path)?),
+            None => None,
+        };
+        if self.schema_chosen.get() {
+            return Ok(());
+        }
+        let version = wanted.get("version").map_or("", String::as_str);
+        let Some((path, content)) = document else {
+            if version.is_empty() {
+                return Ok(());
+            }
+            if version != "v1.21.2" {
+                return Err(bad!("the specified OpenAPI version is not built in"));
+            }
+            self.schema_chosen.set(true);
+            return Ok(());
+        };
+        if wanted.contains_key("version") {
+            return Err(bad!("builtin version and custom schema provided, cannot use both"));
+        }
+        let value = yaml::read_text(&content)
+            .and_then(|text| yaml::parse_v2_json(text, self.yaml_limits()))
+            .map_err(|error| bad!("invalid schema: {error}").located(path.as_str(), None))?;
+        let mut schemas = Schemas::new(self.options.openapi);
+        schemas.set_custom(value)?;
+        self.schema_chosen.set(true);
+        *self.schemas.borrow_mut() = Arc::new(schemas);
+        Ok(())
+    }
+
+    pub(crate) fn schemas(&self) -> Arc<Schemas> {
+        self.schemas.borrow().clone()
+    }
+
+    /// The objects a text holds.
+    pub(crate) fn parse_objects(&self, text: &str) -> Result<Vec<Node>> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut nodes = yaml::parse_stream(text, self.yaml_limits()).map_err(malformed)?;
+        if text.contains("needsHashSuffix") {
+            // Some hashes are taken over positions, which upstream counts within each document.
+            for node in &mut nodes {
+                let before = text.lines().take(node.line.saturating_sub(1) as usize);
+                let start = before.enumerate().filter(|(_, line)| line.starts_with("---")).last();
+                shift_lines(node, start.map_or(0, |(at, _)| u32::try_from(at).unwrap_or(0) + 1));
+            }
+        }
+        let mut queue = std::collections::VecDeque::new();
+        check_objects(nodes, |node| queue.push_back(node))?;
+        let mut found = Vec::new();
+        while let Some(object) = queue.pop_front() {
+            if !node::key_text(&object, "kind").ends_with("List") {
+                found.push(object);
+                continue;
+            }
+            match object.get("items") {
+                None => found.push(object),
+                Some(items) if items.is_null() => {}
+                Some(items) => {
+                    let Some(items) = items.items() else {
+                        let kind = node::key_text(&object, "kind");
+                        let seen = if items.is_mapping() { "map[string]interface {}" } else { "string" };
+                        return Err(bad!("expected array in {kind}/items, but found {seen}"));
+                    };
+                    // What comes out of a list goes through JSON, and to the end of the queue.
+                    let mut inner = Vec::with_capacity(items.len());
+                    for item in items {
+                        inner.push(Node::from(&node::to_json(item)?));
+                    }
+                    check_objects(inner, |node| queue.push_back(node))?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// As [`Self::parse_objects`], as resources.
+    pub(crate) fn parse_resources(&self, text: &str) -> Result<Vec<Resource>> {
+        Ok(self.parse_objects(text)?.into_iter().map(Resource::new).collect())
+    }
+}
+
+fn shift_lines(node: &mut Node, by: u32) {
+    node.line = node.line.saturating_sub(by);
+    match &mut node.value {
+        NodeValue::Scalar { .. } => {}
+        NodeValue::Sequence(items) => items.iter_mut().for_each(|item| shift_lines(item, by)),
+        NodeValue::Mapping(pairs) => {
+            for (key, value) in pairs {
+                shift_lines(key, by);
+                shift_lines(value, by);
+            }
+        }
+    }
+}
+
+fn malformed(error: yaml::Error) -> Error {
+    match error {
+        yaml::Error::Limit { .. } => Error::new(ErrorKind::Limit, error.to_string()),
+        error => Error::new(ErrorKind::MalformedYaml, format!("MalformedYAMLError: {error}")),
+    }
+}
+
+fn check_objects(nodes: Vec<Node>, mut keep: impl FnMut(Node)) -> Result<()> {
+    for object in nodes {
+        if node::is_nil_or_empty(&object) {
+            continue;
+        }
+        check_meta(&object)?;
+        if let Some(path) = node::empty_item(&object) {
+            return Err(bad!("empty item at {path} in object {}", node::to_text(&object)));
+        }
+        keep(object);
+    }
+    Ok(())
+}
+
+fn check_meta(object: &Node) -> Result<()> {
+    if !object.is_mapping() {
+        return Err(bad!("missing Resource metadata"));
+    }
+    let api_version = node::key_text(object, "apiVersion");
+    let kind = node::key_text(object, "kind");
+    let meta = object.get("metadata").filter(|meta| !node::is_nil_or_empty(meta));
+    if api_version.is_empty() && kind.is_empty() && meta.is_none() {
+        return Err(bad!("missing Resource metadata"));
+    }
+    let text = |key: &str| meta.map_or("", |meta| node::key_text(meta, key)).to_owned();
+    let shown = || {
+        let map = |key: &str| {
+            let texts = crate::resource::texts(meta.and_then(|meta| meta.get(key)));
+            texts.iter().map(|(key, value)| format!("{key}:{value}")).collect::<Vec<_>>().join(" ")
+        };
+        format!(
+            "{{{{{api_version} {kind}}} {{{{{} {}}} map[{}] map[{}]}}}}",
+            text("name"),
+            text("namespace"),
+            map("labels"),
+            map("annotations")
+        )
+    };
+    if kind.is_empty() {
+        return Err(bad!("missing kind in object {}", shown()));
+    }
+    if !kind.ends_with("List") && text("name").is_empty() {
+        return Err(bad!("missing metadata.name in object {}", shown()));
+    }
+    Ok(())
+}
+
+/// The directory a kustomization lives in, and those it was reached through.
+#[derive(Clone, Debug)]
+pub(crate) struct Loader {
+    pub(crate) root: RelPath,
+    ancestors: Vec<RelPath>,
+}
+
+/// Whether an entry is fetched over HTTP rather than read.
+fn is_remote_file(text: &str) -> bool {
+    let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+    lower.starts_with("http://") || lower.starts_with("https://")
+}
+
+/// Whether an entry names a git repository.
+fn is_repository(text: &str) -> bool {
+    if text.starts_with('/') {
+        return false;
+    }
+    let text = match text.get(..5) {
+        Some(prefix) if prefix.eq_ignore_ascii_case("git::") => text.get(5..).unwrap_or(""),
+        _ => text,
+    };
+    let lower = text.to_ascii_lowercase();
+    if ["ssh://", "https://", "http://", "file://"].iter().any(|scheme| lower.starts_with(scheme)) {
+        return true;
+    }
+    if ["github.com/", "github.com:", "gh:"].iter().any(|host| lower.starts_with(host)) {
+        return true;
+    }
+    // user@host:path
+    let head = text.split(['?', '/']).next().unwrap_or("");
+    head.split_once('@').is_some_and(|(user, host)| {
+        !user.is_empty() && host.split_once(':').is_some_and(|(host, _)| !host.is_empty())
+    })
+}
+
+fn refuse(entry: &str) -> Error {
+    Error::new(ErrorKind::Remote, format!("remote resources are not supported: '{entry}' is not fetched"))
+}
+
+impl Loader {
+    pub(crate) fn at_root(session: &Session<'_>, root: &RelPath) -> Result<Self> {
+        let (root, _) = session.directory(root)?;
+        Ok(Self { root, ancestors: Vec::new() })
+    }
+
+    /// Reads a file a kustomization in this directory names; where it is, and what it holds.
+    pub(crate) fn load(&self, session: &Session<'_>, text: &str) -> Result<(RelPath, Arc<[u8]>)> {
+        if is_remote_file(text) {
+            return Err(refuse(text));
+        }
+        let path = session
+            .place(&self.root, text)
+            .map_err(|shown| bad!("evalsymlink failure on '{shown}' : lstat {shown}: no such file or directory"))?;
+        let (real, kind) = match session.options.load_restrictions {
+            LoadRestrictions::None => match session.resolve(&path) {
+                Ok(found) => found,
+                Err(_) => return Err(bad!("open {}: no such file or directory", session.shown(&path))),
+            },
+            LoadRestrictions::RootOnly => {
+                let (real, kind) = session.resolve(&path)?;
+                if kind == Kind::Directory {
+                    return Err(bad!("'{}' must resolve to a file", session.shown(&path)));
+                }
+                let parent = real.parent().unwrap_or_default();
+                if !parent.starts_with(&self.root) {
+                    return Err(bad!(
+                        "security; file '{}' is not in or below '{}'",
+                        session.shown(&path),
+                        session.show_root(&self.root)
+                    ));
+                }
+                (real, kind)
+            }
+        };
+        if kind == Kind::Directory {
+            return Err(bad!("read {}: is a directory", session.shown(&path)));
+        }
+        let content = session.read(&real)?;
+        Ok((real, content))
+    }
+
+    /// The text of a file.
+    pub(crate) fn load_text(&self, session: &Session<'_>, text: &str) -> Result<(RelPath, String)> {
+        let (path, content) = self.load(session, text)?;
+        Ok((path, String::from_utf8_lossy(&content).into_owned()))
+    }
+
+    /// The objects of a file.
+    pub(crate) fn load_resources(&self, session: &Session<'_>, text: &str) -> Result<Vec<Resource>> {
+        let (path, content) = self.load(session, text)?;
+        let known = session.parsed.borrow().get(&path).cloned();
+        let nodes = match known {
+            Some(nodes) => nodes,
+            None => {
+                let parse = || session.parse_objects(yaml::read_text(&content).map_err(malformed)?);
+                let nodes = parse().map_err(|error| {
+                    let line = line_of(&error.to_string());
+                    let located = error.located(path.as_str(), line);
+                    if located.kind() == ErrorKind::MalformedYaml {
+                        return located.reword(|message| format!("{message} in File: {text}"));
+                    }
+                    located
+                })?;
+                let nodes = Arc::new(nodes);
+                session.parsed.borrow_mut().insert(path, nodes.clone());
+                nodes
+            }
+        };
+        Ok(nodes.iter().cloned().map(Resource::new).collect())
+    }
+
+    /// Steps into another directory.
+    pub(crate) fn descend(&self, session: &Session<'_>, text: &str) -> Result<Self> {
+        if text.is_empty() {
+            return Err(bad!("new root cannot be empty"));
+        }
+        if is_repository(text) {
+            return Err(refuse(text));
+        }
+        if text.starts_with('/') {
+            return Err(bad!("new root '{text}' cannot be absolute"));
+        }
+        let path = session.place(&self.root, text).map_err(|shown| {
+            bad!("must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {shown}: no such file or directory")
+        })?;
+        let (root, shown) = session.directory(&path).map_err(|error| error.wrap("must build at directory"))?;
+        for visited in std::iter::once(&self.root).chain(self.ancestors.iter().rev()) {
+            if visited.starts_with(&root) {
+                return Err(bad!(
+                    "cycle detected: candidate root '{shown}' contains visited root '{}'",
+                    session.show_root(visited)
+                ));
+            }
+        }
+        let mut ancestors = self.ancestors.clone();
+        ancestors.push(self.root.clone());
+        if ancestors.len() > session.options.limits.recursion {
+            return Err(Error::limit("depth of nested kustomizations", session.options.limits.recursion));
+        }
+        Ok(Self { root, ancestors })
+    }
+}
+
+impl Session<'_> {
+    fn directory(&self, path: &RelPath) -> Result<(RelPath, String)> {
+        let (real, kind) = self.resolve(path).map_err(|error| error.wrap("not a valid directory"))?;
+        if kind != Kind::Directory {
+            return Err(bad!("'{}': file is not directory", self.shown(path)));
+        }
+        let shown = self.show_root(&real);
+        Ok((real, shown))
+    }
+}
+
+/// The line a message speaks of.
+fn line_of(message: &str) -> Option<u32> {
+    let (_, rest) = message.split_once("line ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}

@@ -1,0 +1,441 @@
+//! One kustomization after the other: loading, accumulating, transforming.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sluice_manifest::yaml;
+
+use crate::config::{Config, specs_from_json};
+use crate::crds;
+use crate::error::{Error, ErrorKind, Result, bad};
+use crate::fieldspec::{FieldSpec, merge_all, merge_one};
+use crate::generate::{generate, merge_options};
+use crate::images::Images;
+use crate::kustomization::{Kustomization, Label};
+use crate::nameref;
+use crate::options::Warning;
+use crate::origin::Origin;
+use crate::patches::{JsonEntry, PatchEntry, load_strategic};
+use crate::plugins;
+use crate::replacement;
+use crate::resource::{LOCAL_CONFIG, ORIGIN, Resource};
+use crate::resources::{Resources, quote};
+use crate::session::{Loader, Session};
+use crate::transform::{Subjects, Transformer, add_hashes};
+use crate::vars::{self, Vars};
+
+const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// What has been gathered so far.
+#[derive(Debug, Default)]
+pub(crate) struct Accumulator {
+    pub(crate) resources: Resources,
+    config: Arc<Config>,
+    vars: Vars,
+}
+
+impl Accumulator {
+    fn merge(&mut self, other: Accumulator) -> Result<()> {
+        self.resources.append_all(other.resources)?;
+        self.config = Config::union(&self.config, &other.config)?;
+        self.vars.merge(&other.vars)
+    }
+}
+
+/// One kustomization at work.
+pub(crate) struct Target<'s, 'a> {
+    session: &'s Session<'a>,
+    loader: Loader,
+    pub(crate) kustomization: Kustomization,
+    file_name: &'static str,
+    defaults: Arc<Config>,
+    /// Set when the root asks for annotations about provenance.
+    origin: Option<Origin>,
+}
+
+impl<'s, 'a> Target<'s, 'a> {
+    /// Loads the kustomization the whole build starts from.
+    pub(crate) fn root(session: &'s Session<'a>, loader: Loader) -> Result<Self> {
+        let mut target = Self::load(session, loader, Arc::new(Config::defaults()))?;
+        session.choose_schema(&target.loader, &target.kustomization.openapi)?;
+        let kustomization = &target.kustomization;
+        if ["originAnnotations", "transformerAnnotations"].iter().any(|word| kustomization.has_metadata_option(word)) {
+            target.origin = Some(Origin::default());
+        }
+        Ok(target)
+    }
+
+    fn load(session: &'s Session<'a>, loader: Loader, defaults: Arc<Config>) -> Result<Self> {
+        session.check()?;
+        let shown = session.show_root(&loader.root);
+        let mut found = None;
+        for name in FILE_NAMES {
+            match loader.load(session, name) {
+                Ok((path, content)) => {
+                    if found.replace((name, path, content)).is_some() {
+                        return Err(bad!("Found multiple kustomization files under: {shown}\n"));
+                    }
+                }
+                Err(error) if error.is_final() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let Some((file_name, path, content)) = found else {
+            return Err(bad!(
+                "unable to find one of 'kustomization.yaml', 'kustomization.yml' or 'Kustomization' in directory '{shown}'"
+            ));
+        };
+        let mut warnings = session.warnings.borrow_mut();
+        let kustomization =
+            Kustomization::parse(&content, session.yaml_limits(), loader.root.as_str(), &shown, &mut warnings)
+                .map_err(|error| error.located(path.as_str(), None))?;
+        drop(warnings);
+        Ok(Self { session, loader, kustomization, file_name, defaults, origin: None })
+    }
+
+    /// Accumulates on an empty collection.
+    pub(crate) fn accumulate(&self) -> Result<Accumulator> {
+        self.accumulate_on(Accumulator::default())
+    }
+
+    fn accumulate_on(&self, mut acc: Accumulator) -> Result<Accumulator> {
+        let kustomization = &self.kustomization;
+        self.add_resources(&mut acc, &kustomization.resources).map_err(|e| e.wrap("accumulating resources"))?;
+        self.add_config(&mut acc)?;
+        self.generate(&mut acc)?;
+        acc = self.add_components(acc).map_err(|error| error.wrap("accumulating components"))?;
+        self.transform(&mut acc)?;
+        self.validate(&mut acc)?;
+        let vars = &kustomization.vars;
+        acc.vars
+            .declare(vars, &mut acc.resources)
+            .map_err(|error| error.wrap(format!("merging vars {}", vars::show(vars))))?;
+        self.session.check_count(acc.resources.len())?;
+        Ok(acc)
+    }
+
+    fn add_resources(&self, acc: &mut Accumulator, paths: &[String]) -> Result<()> {
+        for path in paths {
+            let Err(file_error) = self.add_file(acc, path) else { continue };
+            if file_error.is_final() {
+                return Err(file_error);
+            }
+            let explain = |error: Error| {
+                if error.is_final() {
+                    return error;
+                }
+                error.wrap(format!("accumulation err='{file_error}'"))
+            };
+            let loader = match self.loader.descend(self.session, path) {
+                Ok(loader) => loader,
+                Err(_) if file_error.kind() == ErrorKind::MalformedYaml => return Err(file_error),
+                Err(error) => return Err(explain(error)),
+            };
+            let child = self.child(loader, path).map_err(explain)?;
+            child.enter(acc).map_err(explain)?;
+        }
+        Ok(())
+    }
+
+    fn add_file(&self, acc: &mut Accumulator, path: &str) -> Result<()> {
+        let mut resources = self
+            .loader
+            .load_resources(self.session, path)
+            .map_err(|error| error.wrap(format!("accumulating resources from '{path}'")))?;
+        if let Some(origin) = &self.origin {
+            let text = origin.append(path).to_text();
+            resources.iter_mut().for_each(|resource| resource.annotate(ORIGIN, &text));
+        }
+        let resources =
+            Resources::distinct(resources).map_err(|e| e.wrap(format!("accumulating resources from '{path}'")))?;
+        acc.resources
+            .append_all(resources)
+            .map_err(|error| error.wrap(format!("merging resources from '{path}'")))?;
+        self.session.check_count(acc.resources.len())
+    }
+
+    /// Loads the kustomization of a directory below or beside this one.
+    fn child(&self, loader: Loader, path: &str) -> Result<Self> {
+        let shown = self.session.show_root(&loader.root);
+        let mut child = Self::load(self.session, loader, self.defaults.clone())
+            .map_err(|error| error.wrap(format!("couldn't make target for path '{shown}'")))?;
+        child.origin = self.origin.as_ref().map(|origin| origin.append(path));
+        self.session.choose_schema(&child.loader, &child.kustomization.openapi)?;
+        Ok(child)
+    }
+
+    fn shown(&self) -> String {
+        self.session.show_root(&self.loader.root)
+    }
+
+    /// Builds this kustomization and merges it into its parent's collection.
+    fn enter(&self, acc: &mut Accumulator) -> Result<()> {
+        let shown = self.shown();
+        if self.kustomization.is_component() {
+            return Err(bad!("expected kind != 'Component' for path '{shown}'"));
+        }
+        let own = self.accumulate().map_err(|e| e.wrap(format!("recursed accumulation of path '{shown}'")))?;
+        acc.merge(own).map_err(|error| error.wrap(format!("recursed merging from path '{shown}'")))
+    }
+
+    fn add_components(&self, mut acc: Accumulator) -> Result<Accumulator> {
+        for path in &self.kustomization.components {
+            let loader = self
+                .loader
+                .descend(self.session, path)
+                .map_err(|error| error.reword(|text| format!("loader.New {}", quote(text))))?;
+            let work = |acc: Accumulator| {
+                let child = self.child(loader, path)?;
+                let shown = child.shown();
+                if !child.kustomization.is_component() {
+                    return Err(bad!(
+                        "expected kind 'Component' for path '{shown}' but got '{}'",
+                        child.kustomization.kind
+                    ));
+                }
+                child.accumulate_on(acc).map_err(|e| e.wrap(format!("recursed accumulation of path '{shown}'")))
+            };
+            acc = work(acc).map_err(|error| error.reword(|text| format!("accumulateDirectory: {}", quote(text))))?;
+        }
+        Ok(acc)
+    }
+
+    fn read_json(&self, path: &str) -> Result<Value> {
+        let (file, text) = self.loader.load_text(self.session, path)?;
+        yaml::parse_v2_json(&text, self.session.yaml_limits()).map_err(|error| bad!("{error}").located(file.as_str(), None))
+    }
+
+    fn add_config(&self, acc: &mut Accumulator) -> Result<()> {
+        let mut config = self.defaults.clone();
+        let mut own = Arc::new(Config::default());
+        for path in &self.kustomization.configurations {
+            let more = Config::from_json(&self.read_json(path)?, path)?;
+            own = Config::union(&own, &Arc::new(more))?;
+        }
+        config = Config::union(&config, &own)?;
+        acc.config =
+            Config::union(&acc.config, &config).map_err(|error| error.wrap("merging config"))?;
+        for path in &self.kustomization.crds {
+            let mut derived = Config::default();
+            let mut load = || crds::derive(&self.read_json(path)?, &mut derived);
+            load().map_err(|error| error.wrap(format!("loading CRDs [{}]", self.kustomization.crds.join(" "))))?;
+            acc.config =
+                Config::union(&acc.config, &Arc::new(derived)).map_err(|error| error.wrap("merging CRDs"))?;
+        }
+        Ok(())
+    }
+
+    fn generate(&self, acc: &mut Accumulator) -> Result<()> {
+        let kustomization = &self.kustomization;
+        if let Some(chart) = kustomization.helm_charts.first() {
+            return Err(bad!(
+                "trouble configuring builtin HelmChartInflationGenerator with config: `\n{}`: must specify --enable-helm",
+                yaml::emit_v2(chart)
+            ));
+        }
+        let plugins = self
+            .load_plugins(&kustomization.generators)
+            .map_err(|error| error.wrap("loading generator plugins"))?;
+        let lists =
+            [("ConfigMap", &kustomization.config_map_generator), ("Secret", &kustomization.secret_generator)];
+        for (kind, list) in lists {
+            for arguments in list {
+                let options = merge_options(kustomization.generator_options.as_ref(), arguments.options.as_ref());
+                let mut made = generate(self.session, &self.loader, kind, arguments, options.as_ref())?;
+                if let Some(origin) = &self.origin {
+                    let origin = origin.of_builtin(self.file_name, &format!("{kind}Generator"));
+                    made.annotate(ORIGIN, &origin.to_text());
+                }
+                absorb(acc, made, kind)?;
+            }
+        }
+        for config in &plugins {
+            for mut made in plugins::run_generator(self.session, &self.loader, config)? {
+                if let Some(origin) = Origin::of_plugin(config).filter(|_| self.origin.is_some()) {
+                    made.annotate(ORIGIN, &origin.to_text());
+                }
+                absorb(acc, made, config.kind())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects that configure plugins: inline or in files and directories.
+    fn load_plugins(&self, entries: &[String]) -> Result<Vec<Resource>> {
+        let mut acc = Accumulator::default();
+        let mut paths = Vec::new();
+        for entry in entries {
+            match self.session.parse_resources(entry) {
+                Ok(mut inline) => {
+                    if let Some(origin) = &self.origin {
+                        let text = origin.append(self.file_name).to_text();
+                        inline.iter_mut().for_each(|resource| resource.annotate(ORIGIN, &text));
+                    }
+                    acc.resources.append_all(Resources::of(inline))?;
+                }
+                Err(error) if error.is_final() => return Err(error),
+                Err(_) => paths.push(entry.clone()),
+            }
+        }
+        self.add_resources(&mut acc, &paths)?;
+        Ok(acc.resources.into_list())
+    }
+
+    fn transform(&self, acc: &mut Accumulator) -> Result<()> {
+        let mut all: Vec<(Transformer, Option<Origin>)> = Vec::new();
+        for transformer in self.builtin_transformers(&acc.config)? {
+            let origin = self.origin.as_ref().map(|o| o.of_builtin(self.file_name, transformer.kind()));
+            all.push((transformer, origin));
+        }
+        for config in self.load_plugins(&self.kustomization.transformers)? {
+            let origin = Origin::of_plugin(&config).filter(|_| self.origin.is_some());
+            for transformer in plugins::configure(self.session, &self.loader, &config)? {
+                all.push((transformer, origin.clone()));
+            }
+        }
+        for (transformer, origin) in &all {
+            transformer.apply(self.session, &mut acc.resources)?;
+            if let Some(origin) = origin {
+                origin.note(acc.resources.list_mut());
+            }
+            if matches!(transformer, Transformer::Patch(_) | Transformer::StrategicMerge(_)) {
+                acc.resources.drop_gone();
+            }
+        }
+        Ok(())
+    }
+
+    fn validate(&self, acc: &mut Accumulator) -> Result<()> {
+        for config in self.load_plugins(&self.kustomization.validators)? {
+            let before = acc.resources.snapshot()?;
+            for validator in plugins::configure(self.session, &self.loader, &config)? {
+                validator.apply(self.session, &mut acc.resources)?;
+            }
+            let after = acc.resources.snapshot()?;
+            let refuse = |what: String| bad!("validator shouldn't modify the resource map: {what}");
+            if before.len() != after.len() {
+                return Err(refuse("lists have different number of entries".to_owned()));
+            }
+            for (id, value) in &before {
+                match after.iter().find(|(other, _)| other == id) {
+                    None => return Err(refuse(format!("id in self missing from other; id: {id}"))),
+                    Some((_, other)) if other != value => return Err(refuse(format!("nodes unequal: {id}"))),
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn builtin_transformers(&self, config: &Config) -> Result<Vec<Transformer>> {
+        let (session, loader, kustomization) = (self.session, &self.loader, &self.kustomization);
+        let mut list = Vec::new();
+        let trouble = |kind: &str, shown: &str| {
+            let prefix = format!("trouble configuring builtin {kind} with config: `\n{shown}`");
+            move |error: Error| if error.is_final() { error } else { error.wrap(&prefix) }
+        };
+        if !kustomization.patches_strategic_merge.is_empty() {
+            let paths = &kustomization.patches_strategic_merge;
+            let shown = yaml::emit_v2(&serde_json::json!({ "paths": paths }));
+            let load = || {
+                let patches = load_strategic(session, loader, paths)?;
+                if patches.is_empty() {
+                    return Err(bad!("patch appears to be empty; files=[{}], Patch=", paths.join(" ")));
+                }
+                Ok(patches)
+            };
+            let patches = load().map_err(trouble("PatchStrategicMergeTransformer", &shown))?;
+            list.push(Transformer::StrategicMerge(patches));
+        }
+        for patch in &kustomization.patches {
+            let shown = yaml::emit_v2(&serde_json::to_value(patch).unwrap_or_default());
+            let entry =
+                PatchEntry::new(session, loader, patch, &shown).map_err(trouble("PatchTransformer", &shown))?;
+            list.push(Transformer::Patch(Box::new(entry)));
+        }
+        if !kustomization.namespace.is_empty() {
+            list.push(Transformer::Namespace {
+                namespace: kustomization.namespace.clone(),
+                fields: config.namespace.clone(),
+                unset_only: false,
+                subjects: Subjects::DefaultOnly,
+            });
+        }
+        if !kustomization.name_prefix.is_empty() {
+            let prefix = kustomization.name_prefix.clone();
+            list.push(Transformer::Prefix { prefix, fields: config.name_prefix.clone() });
+        }
+        if !kustomization.name_suffix.is_empty() {
+            let suffix = kustomization.name_suffix.clone();
+            list.push(Transformer::Suffix { suffix, fields: config.name_suffix.clone() });
+        }
+        for label in &kustomization.labels {
+            let fields = label_fields(label, config).map_err(|error| error.wrap("failed to merge labels"))?;
+            list.push(Transformer::Labels { labels: label.pairs.clone(), fields });
+        }
+        if !kustomization.labels.is_empty() || !kustomization.common_labels.is_empty() {
+            let labels = kustomization.common_labels.clone();
+            list.push(Transformer::Labels { labels, fields: config.common_labels.clone() });
+        }
+        if !kustomization.common_annotations.is_empty() {
+            let annotations = kustomization.common_annotations.clone();
+            list.push(Transformer::Annotations { annotations, fields: config.common_annotations.clone() });
+        }
+        for patch in &kustomization.patches_json6902 {
+            let shown = yaml::emit_v2(&serde_json::to_value(patch).unwrap_or_default());
+            let entry =
+                JsonEntry::new(session, loader, patch).map_err(trouble("PatchJson6902Transformer", &shown))?;
+            list.push(Transformer::Json(entry));
+        }
+        for replica in &kustomization.replicas {
+            list.push(Transformer::Replicas { replica: replica.clone(), fields: config.replicas.clone() });
+        }
+        for image in &kustomization.images {
+            list.push(Transformer::Images(Box::new(Images::new(image, &config.images)?)));
+        }
+        if !kustomization.replacements.is_empty() {
+            let all = replacement::load(session, loader, &kustomization.replacements)
+                .map_err(trouble("ReplacementTransformer", ""))?;
+            list.push(Transformer::Replacement(all));
+        }
+        Ok(list)
+    }
+}
+
+fn absorb(acc: &mut Accumulator, made: Resource, kind: &str) -> Result<()> {
+    let name = made.name().to_owned();
+    acc.resources.absorb(made).map_err(|e| e.wrap(format!("merging from generator &{{{kind} {name}}}")))
+}
+
+fn label_fields(label: &Label, config: &Config) -> Result<Vec<FieldSpec>> {
+    let mut fields = specs_from_json(Some(&label.fields))?;
+    merge_all(&mut fields, &config.labels)?;
+    if label.include_selectors {
+        merge_all(&mut fields, &config.common_labels)?;
+        return Ok(fields);
+    }
+    if label.include_templates {
+        merge_all(&mut fields, &config.template_labels).map_err(|e| e.wrap("failed to merge template fieldSpec"))?;
+    }
+    merge_one(&mut fields, &FieldSpec::anywhere("metadata/labels", true))?;
+    Ok(fields)
+}
+
+/// What is done once, at the root, after everything was accumulated.
+pub(crate) fn finish(session: &Session<'_>, acc: &mut Accumulator) -> Result<()> {
+    add_hashes(&mut acc.resources)?;
+    nameref::fix(&mut acc.resources, &acc.config)?;
+    let unused = acc.vars.resolve(&mut acc.resources, &acc.config.var_references)?;
+    if !unused.is_empty() {
+        session.warnings.borrow_mut().push(Warning {
+            message: format!("well-defined vars that were never replaced: {}", unused.join(",")),
+            directory: None,
+        });
+    }
+    acc.resources.list_mut().retain(|resource| {
+        resource.annotation(LOCAL_CONFIG).is_none_or(|value| value == "false")
+    });
+    // A patch may have renamed one resource to another; upstream panics here.
+    acc.resources = Resources::distinct(std::mem::take(acc.resources.list_mut()))?;
+    Ok(())
+}

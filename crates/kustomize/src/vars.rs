@@ -1,0 +1,243 @@
+//! Variables: `$(NAME)` replaced by fields of other objects.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use sluice_manifest::yaml::{Node, NodeValue, Style, Tag};
+
+use crate::error::{Result, bad};
+use crate::fieldspec::{Create, FieldSpec, applies, split_path, visit_parts};
+use crate::id::{Gvk, ResId};
+use crate::kustomization::Var;
+use crate::node::{self, Shape};
+use crate::path;
+use crate::resources::Resources;
+
+/// The known variables by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Vars(BTreeMap<String, Var>);
+
+/// Variables as Go prints the list of their structs, before defaults.
+pub(crate) fn show(vars: &[Var]) -> String {
+    let list: Vec<String> = vars
+        .iter()
+        .map(|var| {
+            let reference = &var.objref;
+            let gvk = Gvk {
+                group: reference.group.clone(),
+                version: reference.version.clone(),
+                kind: reference.kind.clone(),
+            };
+            format!("{{{} {gvk} {{{}}}}}", var.name, var.fieldref.fieldpath)
+        })
+        .collect();
+    format!("[{}]", list.join(" "))
+}
+
+fn show_one(var: &Var) -> String {
+    format!("{{{} {} {{{}}}}}", var.name, gvk_of(var), field_of(var))
+}
+
+fn field_of(var: &Var) -> &str {
+    if var.fieldref.fieldpath.is_empty() { "metadata.name" } else { &var.fieldref.fieldpath }
+}
+
+fn gvk_of(var: &Var) -> Gvk {
+    let reference = &var.objref;
+    if reference.api_version.is_empty() {
+        return Gvk {
+            group: reference.group.clone(),
+            version: reference.version.clone(),
+            kind: reference.kind.clone(),
+        };
+    }
+    Gvk::new(&reference.api_version, &reference.kind)
+}
+
+impl Vars {
+    fn insert(&mut self, var: &Var) -> Result<()> {
+        if self.0.contains_key(&var.name) {
+            return Err(bad!("var '{}' already encountered", var.name));
+        }
+        self.0.insert(var.name.clone(), var.clone());
+        Ok(())
+    }
+
+    /// Adds the variables of another level.
+    pub(crate) fn merge(&mut self, other: &Vars) -> Result<()> {
+        other.0.values().try_for_each(|var| self.insert(var))
+    }
+
+    /// Adds the variables of one kustomization and marks the objects they read.
+    pub(crate) fn declare(&mut self, list: &[Var], resources: &mut Resources) -> Result<()> {
+        for var in list {
+            let reference = &var.objref;
+            let wanted =
+                ResId { gvk: gvk_of(var), name: reference.name.clone(), namespace: reference.namespace.clone() };
+            let strict = !wanted.namespace.is_empty() || wanted.gvk.is_cluster_scoped();
+            let fits = |id: &ResId| if strict { *id == wanted } else { id.same_gvk_and_name(&wanted) };
+            let found: Vec<usize> = resources
+                .list()
+                .iter()
+                .enumerate()
+                .filter(|(_, resource)| resource.all_ids().iter().any(fits))
+                .map(|(at, _)| at)
+                .collect();
+            match found[..] {
+                [] => {}
+                [at] => {
+                    if let Some(resource) = resources.list_mut().get_mut(at) {
+                        resource.variables.push(var.name.clone());
+                    }
+                }
+                _ => {
+                    return Err(bad!(
+                        "found {} resId matches for var {} (unable to disambiguate)",
+                        found.len(),
+                        show_one(var)
+                    ));
+                }
+            }
+        }
+        list.iter().try_for_each(|var| self.insert(var))
+    }
+
+    /// Replaces all variables; returns the names of those nobody used.
+    pub(crate) fn resolve(&self, resources: &mut Resources, fields: &[FieldSpec]) -> Result<Vec<String>> {
+        if self.0.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values: BTreeMap<&str, Option<Node>> = BTreeMap::new();
+        for (name, var) in &self.0 {
+            values.insert(name, self.value(var, resources)?);
+        }
+        let mut used: BTreeSet<String> = BTreeSet::new();
+        let fields: Vec<(&FieldSpec, Vec<String>)> =
+            fields.iter().map(|spec| (spec, split_path(&spec.path, '/'))).collect();
+        for resource in resources.list_mut() {
+            for (spec, parts) in &fields {
+                if applies(&resource.node, spec) {
+                    visit_parts(&mut resource.node, spec, parts, Create::Nothing, &mut |at| {
+                        replace_in(at, &values, &mut used)
+                    })?;
+                }
+            }
+        }
+        Ok(self.0.keys().filter(|name| !used.contains(*name)).cloned().collect())
+    }
+
+    /// The value of a variable; `None` when it is no scalar.
+    fn value(&self, var: &Var, resources: &Resources) -> Result<Option<Node>> {
+        let Some(source) = resources.list().iter().find(|resource| resource.variables.contains(&var.name)) else {
+            return Err(bad!(
+                "var '{}' cannot be mapped to a field in the set of known resources",
+                show_one(var)
+            ));
+        };
+        let field = field_of(var).replace('[', ".").replace(']', "");
+        let parts = path::split(&field, '.');
+        let found = path::lookup(&source.node, &parts);
+        match found {
+            Ok(Some(node)) if node.is_scalar() => Ok(Some(node.clone())),
+            Ok(Some(_)) => Ok(None),
+            _ => Err(bad!("field specified in var '{}' not found in corresponding resource", show_one(var))),
+        }
+    }
+}
+
+fn replace_in(at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut BTreeSet<String>) -> Result<()> {
+    if at.is_null() {
+        return Ok(());
+    }
+    match node::shape(at) {
+        Shape::Scalar => {
+            if node::is_text(at) {
+                expand(at, values, used);
+            }
+            Ok(())
+        }
+        Shape::Mapping => {
+            for (key, value) in at.pairs_mut().into_iter().flatten() {
+                if !node::is_text(key) {
+                    return Err(bad!("invalid map key: value='{}'", key.text().unwrap_or("")));
+                }
+                if node::is_text(value) {
+                    expand(value, values, used);
+                }
+            }
+            Ok(())
+        }
+        Shape::Sequence => {
+            for item in at.items_mut().into_iter().flatten() {
+                if !node::is_text(item) {
+                    return Err(bad!("invalid value type expect a string"));
+                }
+                expand(item, values, used);
+            }
+            Ok(())
+        }
+    }
+}
+
+fn expand(at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut BTreeSet<String>) {
+    let input = at.text().unwrap_or("").to_owned();
+    let mut text = String::with_capacity(input.len());
+    let mut rest = input.as_str();
+    while let Some(dollar) = rest.find('$') {
+        let (before, after) = rest.split_at(dollar);
+        let after = after.get(1..).unwrap_or("");
+        text.push_str(before);
+        match after.chars().next() {
+            None => {
+                text.push('$');
+                rest = "";
+            }
+            Some('$') => {
+                text.push('$');
+                rest = after.get(1..).unwrap_or("");
+            }
+            Some('(') => match after.split_once(')') {
+                Some((name, tail)) => {
+                    let name = name.get(1..).unwrap_or("");
+                    match values.get(name) {
+                        Some(Some(value)) => {
+                            used.insert(name.to_owned());
+                            if input.len() == name.len() + 3 {
+                                // The variable is all there is: its type comes along.
+                                *at = typed(value);
+                                return;
+                            }
+                            text.push_str(value.text().unwrap_or(""));
+                        }
+                        _ => {
+                            text.push_str("$(");
+                            text.push_str(name);
+                            text.push(')');
+                        }
+                    }
+                    rest = tail;
+                }
+                None => {
+                    text.push_str("$(");
+                    rest = after.get(1..).unwrap_or("");
+                }
+            },
+            Some(other) => {
+                text.push('$');
+                text.push(other);
+                rest = after.get(other.len_utf8()..).unwrap_or("");
+            }
+        }
+    }
+    text.push_str(rest);
+    *at = Node::string(text);
+}
+
+fn typed(value: &Node) -> Node {
+    let text = value.text().unwrap_or("");
+    let tag = match value.tag {
+        Tag::Int | Tag::Float | Tag::Bool => value.tag.clone(),
+        _ => Tag::Str,
+    };
+    Node { value: NodeValue::Scalar { text: text.to_owned(), style: Style::Plain }, tag, ..Node::string("") }
+}

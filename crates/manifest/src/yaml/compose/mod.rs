@@ -1,0 +1,413 @@
+//! The parser: tokens to node trees. Aliases and (for v3) merge keys are expanded here, counted
+//! against the bound on nodes.
+
+mod collections;
+
+use std::collections::{HashMap, HashSet};
+
+use super::limits::{Error, Limits};
+use super::node::{Node, NodeValue, Style, Tag};
+use super::resolve;
+use super::scan::{Kind, Mark, Outcome, Problem, Scanner};
+
+/// Whose reader is played.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// go-yaml v2, through `sigs.k8s.io/yaml`.
+    V2,
+    /// go-yaml v3, through kyaml.
+    V3,
+}
+
+const MAX_TAG_DIRECTIVES: usize = 64;
+const EXCESSIVE: &str = "document contains excessive aliasing";
+const BAD_MERGE: &str = "map merge requires map or sequence of maps as the value";
+const CORE: &str = "tag:yaml.org,2002:";
+
+pub(super) struct Composer<'a> {
+    scanner: Scanner<'a>,
+    dialect: Dialect,
+    limits: Limits,
+    line_offset: u32,
+    begun: bool,
+    ended: bool,
+    tag_directives: Vec<(&'a str, String)>,
+    anchors: HashMap<&'a str, (Node, usize)>,
+    open_anchors: Vec<&'a str>,
+    nodes: usize,
+    /// How many of them came from aliases.
+    aliased: usize,
+    depth: usize,
+}
+
+#[derive(Default)]
+struct Properties<'a> {
+    anchor: Option<&'a str>,
+    tag: Option<String>,
+}
+
+impl<'a> Composer<'a> {
+    pub(super) fn new(text: &'a str, dialect: Dialect, limits: Limits, line_offset: u32) -> Self {
+        Self {
+            scanner: Scanner::new(text, limits.depth, if dialect == Dialect::V3 { 2 } else { 0 }),
+            dialect,
+            limits,
+            line_offset,
+            begun: false,
+            ended: false,
+            tag_directives: Vec::new(),
+            anchors: HashMap::new(),
+            open_anchors: Vec::new(),
+            nodes: 0,
+            aliased: 0,
+            depth: 0,
+        }
+    }
+
+    /// The next document's node, or `None` at the end of the stream.
+    pub(super) fn next_document(&mut self) -> Result<Option<Node>, Error> {
+        self.document().map_err(|problem| self.explain(&problem))
+    }
+
+    fn explain(&self, problem: &Problem) -> Error {
+        let (first, second) = match self.dialect {
+            Dialect::V3 => (problem.context_line, problem.problem_line),
+            Dialect::V2 => (problem.problem_line, problem.context_line),
+        };
+        if problem.text == BAD_MERGE {
+            return Error::Merge;
+        }
+        let line = if first != 0 { first } else { second };
+        // The Go readers count a parser's line from 0 and a scanner's from 1.
+        let line = if line != 0 && problem.from_scanner { line + 1 } else { line };
+        Error::Syntax { line, message: problem.text.clone().into_owned() }
+    }
+
+    fn document(&mut self) -> Outcome<Option<Node>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let first = !self.begun;
+        if first {
+            self.scanner.next()?;
+            self.begun = true;
+        } else {
+            while matches!(self.scanner.peek()?.kind, Kind::DocumentEnd) {
+                self.scanner.next()?;
+            }
+        }
+        self.anchors.clear();
+        self.tag_directives.clear();
+        let node = match self.scanner.peek()?.kind {
+            Kind::StreamEnd => {
+                self.ended = true;
+                return Ok(None);
+            }
+            Kind::Version(..) | Kind::TagDirective { .. } | Kind::DocumentStart => {
+                self.explicit_document()?
+            }
+            _ if first => self.node(true, false)?,
+            _ => self.explicit_document()?,
+        };
+        if matches!(self.scanner.peek()?.kind, Kind::DocumentEnd) {
+            self.scanner.next()?;
+        }
+        Ok(Some(node))
+    }
+
+    fn explicit_document(&mut self) -> Outcome<Node> {
+        let mut version_seen = false;
+        loop {
+            let start = self.scanner.peek()?.start;
+            match self.scanner.peek()?.kind {
+                Kind::Version(major, minor) => {
+                    if version_seen {
+                        return Err(failure(None, start, "found duplicate %YAML directive"));
+                    }
+                    if (major, minor) != (1, 1) {
+                        return Err(failure(None, start, "found incompatible YAML document"));
+                    }
+                    version_seen = true;
+                    self.scanner.next()?;
+                }
+                Kind::TagDirective { .. } => {
+                    if let Kind::TagDirective { handle, prefix } = self.scanner.next()?.kind {
+                        if self.tag_directives.iter().any(|(h, _)| *h == handle) {
+                            return Err(failure(None, start, "found duplicate %TAG directive"));
+                        }
+                        if self.tag_directives.len() >= MAX_TAG_DIRECTIVES {
+                            return Err(failure(None, start, "found too many %TAG directives"));
+                        }
+                        self.tag_directives.push((handle, prefix));
+                    }
+                }
+                Kind::DocumentStart => {
+                    self.scanner.next()?;
+                    break;
+                }
+                _ => return Err(failure(None, start, "did not find expected <document start>")),
+            }
+        }
+        let token = self.scanner.peek()?;
+        match token.kind {
+            Kind::Version(..)
+            | Kind::TagDirective { .. }
+            | Kind::DocumentStart
+            | Kind::DocumentEnd
+            | Kind::StreamEnd => {
+                let mark = token.start;
+                self.empty(mark)
+            }
+            _ => self.node(true, false),
+        }
+    }
+
+    fn made(&mut self, value: NodeValue, tag: Tag, flow: bool, start: Mark) -> Outcome<Node> {
+        self.count(1)?;
+        let line = self.line_offset.saturating_add(start.line).saturating_add(1);
+        Ok(Node { value, tag, flow, line, column: start.column + 1 })
+    }
+
+    fn count(&mut self, more: usize) -> Outcome<()> {
+        self.nodes = self.nodes.saturating_add(more);
+        if self.nodes > self.limits.nodes {
+            return Err(plain_failure(EXCESSIVE.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// What stands where nothing is written.
+    fn empty(&mut self, mark: Mark) -> Outcome<Node> {
+        self.made(NodeValue::Scalar { text: String::new(), style: Style::Plain }, Tag::Null, false, mark)
+    }
+
+    fn node(&mut self, block: bool, indentless: bool) -> Outcome<Node> {
+        let start = self.scanner.peek()?.start;
+        if let Kind::Alias(name) = self.scanner.peek()?.kind {
+            self.scanner.next()?;
+            return self.alias(name);
+        }
+        let properties = self.properties(start)?;
+        let before = self.nodes;
+        if let Some(anchor) = properties.anchor {
+            self.open_anchors.push(anchor);
+        }
+        let anchor = properties.anchor;
+        let node = self.content(properties, start, block, indentless)?;
+        if let Some(anchor) = anchor {
+            self.open_anchors.pop();
+            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+        }
+        Ok(node)
+    }
+
+    fn alias(&mut self, name: &'a str) -> Outcome<Node> {
+        if self.open_anchors.contains(&name) {
+            return Err(plain_failure(format!("anchor '{name}' value contains itself")));
+        }
+        let Some((node, size)) = self.anchors.get(name) else {
+            return Err(plain_failure(format!("unknown anchor '{name}' referenced")));
+        };
+        self.aliased = self.aliased.saturating_add(*size);
+        let all = self.nodes.saturating_add(*size);
+        if all > self.limits.nodes || excessive(self.aliased, all) {
+            return Err(plain_failure(EXCESSIVE.to_owned()));
+        }
+        self.nodes = all;
+        Ok(node.clone())
+    }
+
+    fn properties(&mut self, start: Mark) -> Outcome<Properties<'a>> {
+        let mut found = Properties::default();
+        for _ in 0..2 {
+            let token = self.scanner.peek()?;
+            match &token.kind {
+                Kind::Anchor(name) if found.anchor.is_none() => {
+                    found.anchor = Some(name);
+                    self.scanner.next()?;
+                }
+                Kind::Tag { .. } if found.tag.is_none() => {
+                    let token = self.scanner.next()?;
+                    if let Kind::Tag { handle, suffix } = token.kind {
+                        found.tag = Some(self.full_tag(handle, suffix, start, token.start)?);
+                    }
+                }
+                _ => break,
+            }
+        }
+        Ok(found)
+    }
+
+    fn full_tag(&self, handle: String, suffix: String, start: Mark, at: Mark) -> Outcome<String> {
+        if handle.is_empty() {
+            return Ok(suffix);
+        }
+        let declared = self.tag_directives.iter().find(|(h, _)| *h == handle).map(|(_, p)| p.as_str());
+        let prefix = match (declared, handle.as_str()) {
+            (Some(prefix), _) => prefix,
+            (None, "!") => "!",
+            (None, "!!") => CORE,
+            _ => return Err(failure(Some(start), at, "found undefined tag handle")),
+        };
+        Ok(format!("{prefix}{suffix}"))
+    }
+
+    fn content(
+        &mut self,
+        properties: Properties<'a>,
+        start: Mark,
+        block: bool,
+        indentless: bool,
+    ) -> Outcome<Node> {
+        let token = self.scanner.peek()?;
+        let token_start = token.start;
+        match token.kind {
+            Kind::Scalar { .. } => {
+                let token = self.scanner.next()?;
+                let Kind::Scalar { text, style } = token.kind else {
+                    return Err(failure(Some(start), token_start, "did not find expected node content"));
+                };
+                let tag = self.scalar_tag(&text, style, properties.tag.as_deref());
+                self.made(NodeValue::Scalar { text: text.into_owned(), style }, tag, false, start)
+            }
+            Kind::BlockEntry if indentless => {
+                self.enter()?;
+                let node = self.indentless_sequence(start);
+                self.depth -= 1;
+                node
+            }
+            Kind::FlowSequenceStart => {
+                self.enter()?;
+                let node = self.flow_sequence(start);
+                self.depth -= 1;
+                node
+            }
+            Kind::FlowMappingStart => {
+                self.enter()?;
+                let node = self.flow_mapping(start);
+                self.depth -= 1;
+                node
+            }
+            Kind::BlockSequenceStart if block => {
+                self.enter()?;
+                let node = self.block_sequence(start);
+                self.depth -= 1;
+                node
+            }
+            Kind::BlockMappingStart if block => {
+                self.enter()?;
+                let node = self.block_mapping(start);
+                self.depth -= 1;
+                node
+            }
+            _ if properties.anchor.is_some() || properties.tag.is_some() => {
+                let tag = self.scalar_tag("", Style::Plain, properties.tag.as_deref());
+                let value = NodeValue::Scalar { text: String::new(), style: Style::Plain };
+                self.made(value, tag, false, start)
+            }
+            _ => Err(failure(Some(start), token_start, "did not find expected node content")),
+        }
+    }
+
+    fn enter(&mut self) -> Outcome<()> {
+        self.depth += 1;
+        if self.depth > self.limits.depth {
+            return Err(plain_failure(format!("exceeded max depth of {}", self.limits.depth)));
+        }
+        Ok(())
+    }
+
+    fn scalar_tag(&self, text: &str, style: Style, explicit: Option<&str>) -> Tag {
+        match explicit {
+            None | Some("!") if style != Style::Plain => Tag::Str,
+            Some("!") if self.dialect == Dialect::V2 => Tag::Str,
+            None | Some("!") => match self.dialect {
+                Dialect::V3 if text == "<<" => Tag::Merge,
+                Dialect::V3 => resolve::resolve_v3(text),
+                Dialect::V2 => resolve::resolve_v2(text),
+            },
+            Some(tag) => match tag.strip_prefix(CORE).or_else(|| tag.strip_prefix("!!")) {
+                Some("null") => Tag::Null,
+                Some("bool") => Tag::Bool,
+                Some("int") => Tag::Int,
+                Some("float") => Tag::Float,
+                Some("str") => Tag::Str,
+                Some("timestamp") => Tag::Timestamp,
+                Some("binary") => Tag::Binary,
+                Some("merge") => Tag::Merge,
+                _ => Tag::Custom(tag.into()),
+            },
+        }
+    }
+
+    fn mapping(&mut self, pairs: Vec<(Node, Node)>, flow: bool, start: Mark) -> Outcome<Node> {
+        let merges = self.dialect == Dialect::V3 && pairs.iter().any(|(key, _)| key.tag == Tag::Merge);
+        let pairs = if merges { expand_merges(pairs)? } else { pairs };
+        self.made(NodeValue::Mapping(pairs), Tag::Map, flow, start)
+    }
+}
+
+/// Puts the pairs of merged mappings behind the keys written out, which win.
+fn expand_merges(pairs: Vec<(Node, Node)>) -> Outcome<Vec<(Node, Node)>> {
+    let (merges, mut expanded): (Vec<_>, Vec<_>) =
+        pairs.into_iter().partition(|(key, _)| key.tag == Tag::Merge);
+    let mut present: HashSet<String> =
+        expanded.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
+    for (_, value) in merges {
+        let sources = match value.value {
+            NodeValue::Mapping(pairs) => vec![pairs],
+            NodeValue::Sequence(items) => {
+                let mapping = |item: Node| match item.value {
+                    NodeValue::Mapping(pairs) => Ok(pairs),
+                    _ => Err(bad_merge()),
+                };
+                items.into_iter().map(mapping).collect::<Outcome<Vec<_>>>()?
+            }
+            NodeValue::Scalar { .. } => return Err(bad_merge()),
+        };
+        for (key, value) in sources.into_iter().flatten() {
+            let new = match key.text() {
+                Some(text) => present.insert(text.to_owned()),
+                None => !expanded.iter().any(|(other, _)| *other == key),
+            };
+            if new {
+                expanded.push((key, value));
+            }
+        }
+    }
+    Ok(expanded)
+}
+
+/// go-yaml's bound: of a small document nearly everything may come from aliases, of a large one a
+/// tenth.
+fn excessive(aliased: usize, all: usize) -> bool {
+    const LOW: f64 = 400_000.0;
+    const HIGH: f64 = 4_000_000.0;
+    if aliased <= 100 || all <= 1000 {
+        return false;
+    }
+    let share = ((all as f64 - LOW) / (HIGH - LOW)).clamp(0.0, 1.0);
+    aliased as f64 / all as f64 > 0.99 - 0.89 * share
+}
+
+fn bad_merge() -> Box<Problem> {
+    plain_failure(BAD_MERGE.to_owned())
+}
+
+/// The place after a one-character indicator.
+fn after(mark: Mark) -> Mark {
+    Mark { index: mark.index + 1, column: mark.column + 1, ..mark }
+}
+
+fn failure(context: Option<Mark>, at: Mark, text: &'static str) -> Box<Problem> {
+    Box::new(Problem {
+        context_line: context.map_or(0, |mark| mark.line),
+        problem_line: at.line,
+        from_scanner: false,
+        text: text.into(),
+    })
+}
+
+fn plain_failure(text: String) -> Box<Problem> {
+    Box::new(Problem { context_line: 0, problem_line: 0, from_scanner: false, text: text.into() })
+}

@@ -1,0 +1,27 @@
+//! YAML as the Go tools read and write it.
+//!
+//! Two readers: `parse_stream` and `to_json` follow go-yaml v3 (resource files), `parse_v2_json`
+//! follows go-yaml v2 through `sigs.k8s.io/yaml` (kustomization files, substitution results).
+//! Two writers: `emit_v2` (final bytes of a build) and `emit_node` (embedded documents).
+//! Input is a tenant's: every parse is bounded by `Limits`.
+
+mod compose;
+mod decode;
+mod emit;
+mod float;
+mod json;
+mod key_order;
+mod limits;
+mod node;
+mod parse;
+mod resolve;
+mod scan;
+mod timestamp;
+
+pub use emit::{emit_node, emit_stream, emit_v2, emit_v2_into};
+pub use float::go_g32 as float_text;
+pub use json::{to_json, to_json_into};
+pub use key_order::natural_order;
+pub use limits::{Error, Limits};
+pub use node::{Node, NodeValue, Style, Tag};
+pub use parse::{parse_documents, parse_stream, parse_v2_json, parse_v2_stream, read_text};

@@ -1,0 +1,137 @@
+//! The entry points of reading.
+
+use serde_json::Value;
+
+use super::compose::{Composer, Dialect};
+use super::limits::{Error, Limits};
+use super::node::Node;
+use super::{decode, limits};
+
+/// Reads a file of documents as the build engine does: split on lines starting with `---`,
+/// each part read alone with go-yaml v3's rules, anchors and merges expanded, comments dropped,
+/// empty documents left out. Lines in errors count from the start of their document.
+///
+/// # Errors
+/// What is not YAML, and what passes a bound of `limits`.
+pub fn parse_stream(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
+    check_size(text, limits)?;
+    let normal;
+    let text = if text.contains("\r\n") {
+        normal = text.replace("\r\n", "\n");
+        &normal
+    } else {
+        text
+    };
+    let mut nodes = Vec::new();
+    let mut lines_before = 0;
+    for part in split(text)? {
+        check_characters(part)?;
+        let mut composer = Composer::new(part, Dialect::V3, limits, lines_before);
+        if let Some(node) = composer.next_document()?.filter(|n| !n.is_null()) {
+            nodes.push(node);
+            if nodes.len() > limits.documents {
+                return Err(Error::Limit { what: "number of documents", limit: limits.documents });
+            }
+        }
+        lines_before += count_lines(part) + 1;
+    }
+    Ok(nodes)
+}
+
+/// Reads every document of a stream with go-yaml v3's rules, separators found by the parser.
+/// Empty documents are null nodes.
+///
+/// # Errors
+/// What is not YAML, and what passes a bound of `limits`.
+pub fn parse_documents(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
+    documents(text, Dialect::V3, limits)
+}
+
+/// Reads every document of a stream as `sigs.k8s.io/yaml` does, as JSON values.
+///
+/// # Errors
+/// What is not YAML, what JSON cannot hold, and what passes a bound of `limits`.
+pub fn parse_v2_stream(text: &str, limits: Limits) -> Result<Vec<Value>, Error> {
+    documents(text, Dialect::V2, limits)?.iter().map(decode::v2_to_json).collect()
+}
+
+/// Reads the first document as `sigs.k8s.io/yaml` does: YAML 1.1 scalars, the last of duplicate
+/// keys wins, keys become text. An empty text is null.
+///
+/// # Errors
+/// What is not YAML, what JSON cannot hold, and what passes a bound of `limits`.
+pub fn parse_v2_json(text: &str, limits: Limits) -> Result<Value, Error> {
+    check_size(text, limits)?;
+    check_characters(text)?;
+    match Composer::new(text, Dialect::V2, limits, 0).next_document()? {
+        Some(node) => decode::v2_to_json(&node),
+        None => Ok(Value::Null),
+    }
+}
+
+fn documents(text: &str, dialect: Dialect, limits: Limits) -> Result<Vec<Node>, Error> {
+    check_size(text, limits)?;
+    check_characters(text)?;
+    let mut composer = Composer::new(text, dialect, limits, 0);
+    let mut nodes = Vec::new();
+    while let Some(node) = composer.next_document()? {
+        nodes.push(node);
+        if nodes.len() > limits.documents {
+            return Err(Error::Limit { what: "number of documents", limit: limits.documents });
+        }
+    }
+    Ok(nodes)
+}
+
+/// Takes bytes for text.
+///
+/// # Errors
+/// Bytes that are not UTF-8.
+pub fn read_text(bytes: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(bytes).map_err(|_| Error::at(0, "invalid leading UTF-8 octet"))
+}
+
+fn check_size(text: &str, limits: Limits) -> Result<(), Error> {
+    if text.len() > limits.bytes {
+        return Err(Error::Limit { what: "size in bytes", limit: limits.bytes });
+    }
+    Ok(())
+}
+
+/// Refuses characters that may not stand in YAML at all.
+pub(super) fn check_characters(text: &str) -> Result<(), limits::Error> {
+    let suspicious =
+        |b: &u8| (*b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) || *b == 0x7F || *b == 0xC2 || *b == 0xEF;
+    if !text.as_bytes().iter().any(suspicious) {
+        return Ok(());
+    }
+    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..);
+    if text.chars().all(allowed) { Ok(()) } else { Err(Error::at(0, "control characters are not allowed")) }
+}
+
+fn count_lines(text: &str) -> u32 {
+    u32::try_from(text.bytes().filter(|b| *b == b'\n').count()).unwrap_or(u32::MAX)
+}
+
+/// Cuts a file at the lines that start with `---`.
+fn split(text: &str) -> Result<Vec<&str>, Error> {
+    let mut parts = Vec::new();
+    let mut from = 0;
+    let mut search = 0;
+    while let Some(at) = text.get(search..).and_then(|rest| rest.find("\n---")).map(|i| search + i) {
+        let Some(end) = text.get(at + 4..).and_then(|rest| rest.find('\n')).map(|i| at + 4 + i) else {
+            break;
+        };
+        let after = text.get(at + 4..end).unwrap_or_default().trim();
+        if !after.is_empty() && !after.starts_with('#') {
+            let line = text.get(at..end).unwrap_or_default().trim();
+            return Err(Error::Split(line.to_owned()));
+        }
+        // The part keeps its own final line break.
+        parts.push(text.get(from..=at).unwrap_or_default());
+        from = end + 1;
+        search = from;
+    }
+    parts.push(text.get(from..).unwrap_or_default());
+    Ok(parts)
+}

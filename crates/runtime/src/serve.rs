@@ -1,0 +1,89 @@
+//! Health probes and metrics over HTTP.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{self, Registry};
+
+/// Listens on an address as Go writes them: `host:port`, or `:port` for all interfaces.
+///
+/// # Errors
+/// When the address is malformed or taken.
+pub async fn listen(address: &str) -> io::Result<TcpListener> {
+    match address.strip_prefix(':') {
+        Some(port) => {
+            let port: u16 =
+                port.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+            match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+                Ok(listener) => Ok(listener),
+                // A host without IPv6.
+                Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+            }
+        }
+        None => TcpListener::bind(address).await,
+    }
+}
+
+/// Serves a router until the token is tripped.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(error = %error, "a server ended");
+    }
+}
+
+/// `/healthz` and `/readyz`: while the process can answer, it is well.
+pub fn probes() -> Router {
+    let well = || async { "ok" };
+    Router::new().route("/healthz", get(well)).route("/readyz", get(well))
+}
+
+/// `/metrics`.
+pub fn metrics(registry: Arc<Registry>) -> Router {
+    let render = move || {
+        let registry = registry.clone();
+        async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], registry.render()) }
+    };
+    Router::new().route("/metrics", get(render))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::{Request, StatusCode};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(router: Router, path: &str) -> (StatusCode, String) {
+        let answer = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn probes_and_metrics_answer() {
+        assert_eq!(ask(probes(), "/healthz").await.0, StatusCode::OK);
+        assert_eq!(ask(probes(), "/readyz").await.0, StatusCode::OK);
+        let registry = Arc::new(Registry::default());
+        registry.counter("x_total", "X.", &[]).inc(&[]);
+        let (status, text) = ask(metrics(registry), "/metrics").await;
+        assert_eq!((status, text.contains("x_total 1")), (StatusCode::OK, true));
+    }
+
+    #[tokio::test]
+    async fn addresses_are_read_as_go_writes_them() {
+        for (address, good) in [("127.0.0.1:0", true), (":0", true), (":http", false), ("nonsense", false)] {
+            assert_eq!(listen(address).await.is_ok(), good, "{address}");
+        }
+    }
+}

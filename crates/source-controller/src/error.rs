@@ -1,0 +1,154 @@
+//! What can go wrong in a pass, and what that means for the object.
+
+use sluice_api::condition;
+use sluice_api::reason::{self as common, Reason};
+use sluice_api::source::v1::reason;
+use sluice_types::{Classify, Retry};
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("failed to parse url: {0}")]
+    Url(#[from] sluice_git::AddressError),
+    /// A Secret with credentials, certificates or a proxy is missing or unusable.
+    #[error("{0}")]
+    Credentials(String),
+    #[error(transparent)]
+    Token(#[from] sluice_identity::Error),
+    /// Provider and Secret do not fit each other.
+    #[error("{message}")]
+    Provider { message: String, retry: Retry },
+    #[error(
+        "to use spec.serviceAccountName for provider authentication please enable the \
+         ObjectLevelWorkloadIdentity feature gate in the controller"
+    )]
+    Gate,
+    #[error(
+        "could not get resource for include '{0}': GitRepository.source.toolkit.fluxcd.io \"{0}\" not found"
+    )]
+    IncludeMissing(String),
+    #[error("no artifact available for include '{0}'")]
+    IncludeWithoutArtifact(String),
+    #[error("include '{0}' leads back to this repository")]
+    IncludeCycle(String),
+    /// The API server could not be asked about an include.
+    #[error("could not get resource for include '{name}': {why}")]
+    IncludeUnknown { name: String, why: String },
+    #[error("{}{}", prefix(.0), .0)]
+    Git(#[from] sluice_git::Error),
+    #[error("public keys secret error: {0}")]
+    Keys(String),
+    #[error(transparent)]
+    Signature(#[from] sluice_git::VerifyError),
+    #[error("failed to load source ignore patterns from repository: {0}")]
+    Ignore(sluice_tree::Error),
+    #[error("failed to copy '{name}' include from {from} to {to}: {why}")]
+    Copy { name: String, from: String, to: String, why: String },
+    #[error(transparent)]
+    Store(#[from] sluice_artifact::Error),
+    #[error("garbage collection for deleted resource failed: {0}")]
+    Removal(sluice_artifact::Error),
+    /// Overtaken, timed out by the driver, or shutting down.
+    #[error("the pass was cancelled")]
+    Cancelled,
+}
+
+fn prefix(error: &sluice_git::Error) -> &'static str {
+    match error {
+        // Its text is complete.
+        sluice_git::Error::SparseMissing(_) => "",
+        _ => "failed to checkout and determine revision: ",
+    }
+}
+
+/// How the driver is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Try again, or only after a change.
+    Failed(Retry),
+    /// Park until the include moves.
+    Waiting,
+    /// Say nothing, run again.
+    Again,
+}
+
+impl Error {
+    /// The domain condition that carries the error. All are `True` but `SourceVerified`, which is `False`.
+    pub(crate) const fn condition(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Url(_)
+            | Self::Credentials(_)
+            | Self::Token(_)
+            | Self::Provider { .. }
+            | Self::Gate
+            | Self::Git(_) => condition::FETCH_FAILED,
+            Self::IncludeMissing(_)
+            | Self::IncludeWithoutArtifact(_)
+            | Self::IncludeCycle(_)
+            | Self::IncludeUnknown { .. } => condition::INCLUDE_UNAVAILABLE,
+            Self::Keys(_) | Self::Signature(_) => condition::SOURCE_VERIFIED,
+            Self::Ignore(_) | Self::Copy { .. } | Self::Store(_) => condition::STORAGE_OPERATION_FAILED,
+            Self::Removal(_) | Self::Cancelled => return None,
+        })
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        use sluice_artifact::Error as Store;
+        use sluice_git::{Error as Git, VerifyError};
+        match self {
+            Self::Url(_) => reason::URL_INVALID,
+            Self::Credentials(_) | Self::Token(_) => reason::AUTHENTICATION_FAILED,
+            Self::Provider { .. } => reason::INVALID_PROVIDER_CONFIGURATION,
+            Self::Gate => common::FEATURE_GATE_DISABLED,
+            Self::IncludeMissing(_) | Self::IncludeUnknown { .. } => reason::NOT_FOUND,
+            Self::IncludeWithoutArtifact(_) => reason::NO_ARTIFACT,
+            Self::IncludeCycle(_) => reason::SOURCE_UNAVAILABLE,
+            Self::Git(Git::EmptyRemote) => reason::EMPTY_GIT_REPOSITORY,
+            Self::Git(_) => reason::GIT_OPERATION_FAILED,
+            Self::Keys(_) => reason::VERIFICATION_ERROR,
+            Self::Signature(VerifyError::Mode) => reason::INVALID_VERIFICATION_MODE,
+            Self::Signature(VerifyError::Unsigned(_)) => reason::INVALID_GIT_OBJECT,
+            Self::Signature(VerifyError::Tag { .. }) => reason::INVALID_TAG_SIGNATURE,
+            Self::Signature(VerifyError::Commit { .. }) => reason::INVALID_COMMIT_SIGNATURE,
+            Self::Ignore(_) => reason::SOURCE_IGNORE_ERROR,
+            Self::Copy { .. } => reason::COPY_FAILURE,
+            Self::Store(Store::Root(_) | Store::InvalidPath(_)) => reason::INVALID_PATH,
+            Self::Store(Store::CreateDirectory { .. }) => reason::DIRECTORY_CREATION_FAILED,
+            Self::Store(Store::Lock(_)) => reason::ACQUIRE_LOCK_FAILED,
+            Self::Store(Store::Corrupt(_) | Store::Unpack(_)) => reason::READ_OPERATION_FAILED,
+            Self::Store(Store::Io { .. } | Store::Tree(_) | Store::Cancelled) => {
+                reason::ARCHIVE_OPERATION_FAILED
+            }
+            Self::Removal(_) => reason::GARBAGE_COLLECTION_FAILED,
+            Self::Cancelled => common::FAILED,
+        }
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Cancelled
+            | Self::Git(sluice_git::Error::Cancelled)
+            | Self::Store(sluice_artifact::Error::Cancelled) => Class::Again,
+            Self::IncludeMissing(_) | Self::IncludeWithoutArtifact(_) => Class::Waiting,
+            Self::Url(_) | Self::Gate | Self::IncludeCycle(_) => Class::Failed(Retry::OnChange),
+            Self::Provider { retry, .. } => Class::Failed(*retry),
+            Self::Git(error) => Class::Failed(error.retry()),
+            Self::Token(error) => Class::Failed(error.retry()),
+            Self::Signature(error) => Class::Failed(error.retry()),
+            Self::Store(error) | Self::Removal(error) => Class::Failed(error.retry()),
+            Self::Credentials(_)
+            | Self::Keys(_)
+            | Self::Ignore(_)
+            | Self::Copy { .. }
+            | Self::IncludeUnknown { .. } => Class::Failed(Retry::Backoff),
+        }
+    }
+
+    /// The include that the object waits for.
+    pub(crate) fn awaited(&self) -> Option<&str> {
+        match self {
+            Self::IncludeMissing(name) | Self::IncludeWithoutArtifact(name) => Some(name),
+            _ => None,
+        }
+    }
+}

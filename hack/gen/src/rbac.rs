@@ -13,7 +13,7 @@ const NAMESPACE: &str = "flux-system";
 pub(crate) fn add(files: &mut Files) {
     let controllers = [
         ("source-controller", sluice_source_controller::RULES),
-        ("kustomize-controller", sluice_kustomize_controller::RULES),
+        ("kustomize-controller", sluice_kustomize_controller::rbac::RULES),
     ];
     for (controller, rules) in controllers {
         let rules: Vec<Value> = rules.iter().map(rule).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use sluice_kustomize::envsubst::{Limits, substitute_bytes};
+use sluice_kustomize::envsubst::{Limits, substitute};
 
 use super::{Failure, Outcome};
 
@@ -57,14 +57,14 @@ pub(super) fn run(path: &Path, filter: &str) -> Result<Outcome> {
 
 fn check(name: String, vector: &Vector, vars: &BTreeMap<String, String>) -> Result<(), Failure> {
     let lookup = |name: &str| vars.get(name).map(String::as_str);
-    let got = substitute_bytes(&vector.input, &lookup, vector.strict, Limits::default());
+    let got = substitute(&vector.input, &lookup, vector.strict, Limits::default());
     let shown = match &got {
-        Ok(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+        Ok(text) => format!("{text:?}"),
         Err(error) => format!("error: {error}"),
     };
     let (holds, expected) = match (&vector.out, &vector.error, got) {
         (Some(out), _, got) => {
-            (got.is_ok_and(|bytes| String::from_utf8_lossy(&bytes) == *out), format!("{out:?}"))
+            (got.is_ok_and(|text| text == *out), format!("{out:?}"))
         }
         (None, Some(error), got) => (
             got.is_err_and(|got| {

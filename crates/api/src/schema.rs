@@ -39,12 +39,6 @@ fn simplify(schema: &mut Value) {
     fields.remove("title");
     drop_null(fields);
     collect_constants(fields);
-    if fields.get("type") == Some(&json!("integer")) || fields.get("type") == Some(&json!("number")) {
-        // Schemars states the range of the Rust type; only what was asked for is kept.
-        if fields.get("format") == Some(&json!("int64")) && fields.get("minimum") == Some(&json!(i64::MIN)) {
-            fields.remove("minimum");
-        }
-    }
     if fields.get("default").is_some_and(|default| {
         default.is_null() || default == &json!([]) || default == &json!({}) || default == &json!("")
     }) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sluice_manifest::order::rank;
 use sluice_manifest::{Controls, Object, ObjectId};
 
-use crate::{Dialect, Fingerprint, Report, Seen};
+use crate::{Dialect, Fate, Fingerprint, Report, Seen};
 
 /// An object that is to be in the cluster. Cheap to clone; `Debug` shows its name only, for it may
 /// be a Secret.
@@ -80,9 +80,10 @@ impl Memory {
     /// Remembers the outcome of an apply, and forgets what failed.
     pub fn learn(&mut self, stage: &[Desired], report: &Report) {
         for (desired, outcome) in stage.iter().zip(&report.outcomes) {
-            match outcome.settled() {
-                Some(seen) => self.trust(desired, &outcome.id, seen),
-                None => self.forget(&outcome.id),
+            match &outcome.fate {
+                Fate::Applied { seen, .. } => self.trust(desired, &outcome.id, seen),
+                Fate::Untried => {}
+                Fate::Skipped { .. } | Fate::Parked { .. } | Fate::Failed(_) => self.forget(&outcome.id),
             }
         }
     }

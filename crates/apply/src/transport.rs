@@ -1,5 +1,6 @@
 //! Single requests to an API server: impersonation by header, bounded answers, bounded time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -7,11 +8,14 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::client::Body;
 use kube::core::Status;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::{Failure, Identity, Refusal};
 
 /// Largest answer accepted for one object or one page of a list.
 pub(crate) const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+/// Requests under way to one cluster at most.
+const MOST_ABREAST: usize = 64;
 /// How often a request is sent at most.
 const ATTEMPTS: u32 = 3;
 /// The longest pause the server may ask for before the request fails instead.
@@ -53,11 +57,13 @@ pub(crate) struct Answer {
 pub(crate) struct Transport {
     client: kube::Client,
     timeout: Duration,
+    /// One permit for each request that is under way; watches need none.
+    places: Arc<Semaphore>,
 }
 
 impl Transport {
     pub(crate) fn new(client: kube::Client, timeout: Duration) -> Self {
-        Self { client, timeout }
+        Self { client, timeout, places: Arc::new(Semaphore::new(MOST_ABREAST)) }
     }
 
     pub(crate) fn client(&self) -> &kube::Client {
@@ -90,6 +96,8 @@ impl Transport {
 
     async fn send_once(&self, who: &Identity, call: &Call<'_>) -> Result<Answer, Failure> {
         let request = request(who, call)?;
+        let closed = |_| Failure::Transport("the connection is closed".to_owned());
+        let _place = self.places.acquire().await.map_err(closed)?;
         let exchange = async {
             let response =
                 self.client.send(request).await.map_err(|error| Failure::Transport(chain(&error)))?;

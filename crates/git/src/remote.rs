@@ -44,6 +44,7 @@ impl Remote {
             return Err(AddressError::Malformed);
         }
         url.set_fragment(None);
+        url.set_query(None);
         let mut auth = Auth::None;
         if url.scheme() != "ssh" {
             if !url.username().is_empty() || url.password().is_some() {
@@ -65,7 +66,6 @@ impl Remote {
     pub fn shown(&self) -> String {
         let mut url = self.url.clone();
         let _ = url.set_username("");
-        url.set_query(None);
         url.to_string()
     }
 

@@ -7,7 +7,7 @@ use sluice_git::{Error, FetchOptions, Reference};
 use sluice_tree::{Files, Kind};
 use sluice_types::RelPath;
 use support::http::{Behaviour, Server};
-use support::repository::Repository;
+use support::repository::{Repository, git};
 use support::{Client, branch, content, remote, text};
 
 struct World {
@@ -186,18 +186,27 @@ async fn what_is_missing_is_named() {
     let world = world();
     Repository::new(world.dir.path(), "empty");
     world.app.commit("one");
-    let server = Server::start(world.dir.path()).await;
-    let client = Client::new();
-    let error = client.resolve(&remote(&server.url("empty")), &branch("main")).await.unwrap_err();
-    assert_eq!(error.to_string(), "git repository is empty");
-    let url = server.url("app");
-    let error = client.resolve(&remote(&url), &branch("none")).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("couldn't find remote ref \"refs/heads/none\", git repository: '{url}'")
-    );
-    let error = client.resolve(&remote(&server.url("none")), &branch("main")).await.unwrap_err();
-    assert!(matches!(error, Error::RepositoryNotFound { .. }), "{error}");
+    for old in [false, true] {
+        let server = Server::with(world.dir.path(), Behaviour { old, ..Behaviour::default() }).await;
+        let client = Client::new();
+        let error = client.resolve(&remote(&server.url("empty")), &branch("main")).await.unwrap_err();
+        assert_eq!(error.to_string(), "git repository is empty");
+        let url = server.url("app");
+        let error = client.resolve(&remote(&url), &branch("none")).await.unwrap_err();
+        let expected = format!("couldn't find remote ref \"refs/heads/none\", git repository: '{url}'");
+        assert_eq!(error.to_string(), expected);
+        let error = client.resolve(&remote(&server.url("none")), &branch("main")).await.unwrap_err();
+        assert!(matches!(error, Error::RepositoryNotFound { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_other_hash_function_is_refused_in_so_many_words() {
+    let dir = tempfile::tempdir().unwrap();
+    git(dir.path(), &["init", "-q", "--bare", "--object-format=sha256", "app.git"]);
+    let server = Server::start(dir.path()).await;
+    let error = Client::new().resolve(&remote(&server.url("app")), &branch("main")).await.unwrap_err();
+    assert!(error.to_string().contains("only SHA-1 repositories are supported"), "{error}");
 }
 
 #[tokio::test]

@@ -178,6 +178,48 @@ async fn a_silent_server_costs_the_timeout_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_pack_that_stops_midway_costs_the_timeout_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = Repository::new(dir.path(), "app");
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[1]
+    })
+    .take(50_000)
+    .collect();
+    app.write("noise", noise);
+    app.commit("one");
+    let stall = Arc::new(std::sync::atomic::AtomicUsize::new(20_000));
+    let server =
+        Server::with(dir.path(), Behaviour { stall: Some(stall.clone()), ..Behaviour::default() }).await;
+    let (client, main) = (Client::new(), branch("main"));
+    let resolved = client.resolve(&remote(&server.url("app")), &main).await.unwrap();
+    let hasty = adjusted(&server.url("app"), |remote| remote.timeout = Duration::from_millis(300));
+    let error = client.fetch(&hasty, &resolved).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    stall.store(usize::MAX, std::sync::atomic::Ordering::Relaxed);
+    let checkout = client.fetch(&remote(&server.url("app")), &resolved).await.unwrap();
+    assert_eq!(checkout.files.len(), 1);
+    let mirrors = std::fs::read_dir(client.dir.path().join("git")).unwrap();
+    let left: Vec<_> = mirrors
+        .flat_map(|mirror| std::fs::read_dir(mirror.unwrap().path().join("incoming")).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn secrets_in_an_address_reach_no_message() {
+    let remote = remote("http://user:hunter2@127.0.0.1:1/app.git?token=hunter2");
+    let error = Client::new().resolve(&remote, &branch("main")).await.unwrap_err();
+    assert!(matches!(error, Error::Network { .. }), "{error}");
+    assert!(!format!("{error} {error:?} {remote:?}").contains("hunter2"));
+}
+
+#[tokio::test]
 async fn a_cancelled_pass_ends_at_once() {
     let (listener, url) = silent().await;
     let (client, cancel) = (Client::new(), CancellationToken::new());

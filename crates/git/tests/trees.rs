@@ -36,7 +36,8 @@ async fn links_are_skipped_and_told() {
     std::os::unix::fs::symlink("/etc/passwd", app.work.join("a/link")).unwrap();
     app.commit("one");
     let server = Server::start(dir.path()).await;
-    let checkout = fetch(&server, &Client::new(), &FetchOptions::default()).await.unwrap();
+    let client = Client::new();
+    let checkout = fetch(&server, &client, &FetchOptions::default()).await.unwrap();
     assert_eq!(paths(&checkout), ["a/real", "b/real"]);
     assert_eq!((checkout.skipped.symlinks, checkout.skipped.symlink_paths), (1, vec![path("a/link")]));
     assert!(checkout.files.object_id(&path("b")).is_some());

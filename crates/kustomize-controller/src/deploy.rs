@@ -26,6 +26,8 @@ use crate::settle::Book;
 
 /// How long objects that others rely on may take to become healthy.
 const STAGE: Duration = Duration::from_secs(60);
+/// How long something may be missing before it is worth a word: a kind is served a moment after its definition.
+const MOMENT: Duration = Duration::from_secs(3);
 /// How long a pass holds on for them before it lets go of its worker.
 const HOLD: Duration = Duration::from_secs(2);
 
@@ -125,7 +127,7 @@ async fn apply(
         }
         trouble.add(&report);
         if report.outcomes.iter().any(|outcome| matches!(outcome.fate, Fate::Untried)) && trouble.is_empty() {
-            tell_changes(work, book, &changes);
+            tell_changes(site, work, book, &changes);
             return Err(Failure::Overtaken);
         }
         for (desired, outcome) in members.iter().zip(&report.outcomes) {
@@ -147,9 +149,10 @@ async fn apply(
             break;
         }
     }
-    tell_changes(work, book, &changes);
+    tell_changes(site, work, book, &changes);
     if !trouble.is_empty() {
-        return Err(trouble.fail(site.target.cluster(), session));
+        let quietly = work.began.elapsed() < MOMENT;
+        return Err(trouble.fail(site.target.cluster(), session, quietly));
     }
     session.missing.clear();
     if let Some(on) = wait {
@@ -179,15 +182,32 @@ fn note_changes(report: &Report, changes: &mut Vec<(ObjectId, Action)>) {
     changes.extend(report.changes().filter(|(_, action)| told(action)).map(|(id, action)| (id.clone(), action)));
 }
 
-fn tell_changes(work: &mut Work, book: &mut Book, changes: &[(ObjectId, Action)]) {
+fn tell_changes(site: &Site<'_>, work: &mut Work, book: &mut Book, changes: &[(ObjectId, Action)]) {
     if changes.is_empty() {
         return;
     }
     work.changed = true;
     let lines: Vec<String> = changes.iter().map(|(id, action)| format!("{} {action}", id.subject())).collect();
-    tracing::info!(output = ?lines, revision = %book.subject.revision, "server-side apply completed");
+    let output = change_log(changes, site.context.options.gates.group_change_log);
+    tracing::info!(%output, revision = %book.subject.revision, "server-side apply completed");
     let note = book.subject.info(common::PROGRESSING, lines.join("\n"));
     book.tell(note);
+}
+
+/// The changes as logs have them: by object, or grouped by what was done.
+fn change_log(changes: &[(ObjectId, Action)], grouped: bool) -> serde_json::Value {
+    let mut log = serde_json::Map::new();
+    for (id, action) in changes {
+        if grouped {
+            let group = log.entry(action.to_string()).or_insert_with(|| serde_json::Value::Array(Vec::new()));
+            if let Some(group) = group.as_array_mut() {
+                group.push(id.subject().into());
+            }
+        } else {
+            log.insert(id.subject(), action.to_string().into());
+        }
+    }
+    log.into()
 }
 
 /// Counts repairs, and tells once when somebody does not give in.
@@ -361,6 +381,8 @@ fn ignore_rules(request: &Request) -> Result<IgnoreRules, Failure> {
 struct Trouble {
     texts: Vec<String>,
     missing: Vec<Missing>,
+    /// True when something failed that nothing else has to come for.
+    failed: bool,
 }
 
 /// Errors that one message names.
@@ -368,7 +390,10 @@ const NAMED: usize = 10;
 
 impl Trouble {
     fn add(&mut self, report: &Report) {
-        self.texts.extend(report.failures().map(ToString::to_string));
+        for error in report.failures() {
+            self.texts.push(error.to_string());
+            self.failed = true;
+        }
         for (missing, error) in report.parked() {
             self.texts.push(error.to_string());
             if !self.missing.contains(missing) {
@@ -382,7 +407,7 @@ impl Trouble {
     }
 
     /// Watches what is missing, and answers the failure.
-    fn fail(mut self, cluster: &Cluster, session: &mut Session) -> Failure {
+    fn fail(mut self, cluster: &Cluster, session: &mut Session, quietly: bool) -> Failure {
         let mut on = Vec::new();
         let mut leases = Vec::new();
         for missing in &self.missing {
@@ -404,6 +429,9 @@ impl Trouble {
             leases.push(cluster.watch_object(&object));
         }
         session.missing = leases;
+        if quietly && !self.failed {
+            return Failure::Soon { on, again: Duration::from_millis(500) };
+        }
         let more = self.texts.len().saturating_sub(NAMED);
         self.texts.truncate(NAMED);
         if more > 0 {

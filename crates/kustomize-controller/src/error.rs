@@ -24,6 +24,10 @@ pub(crate) enum Failure {
     Stopped { stop: Stop, on: Vec<WakeKey>, again: Duration, quietly: bool, told: bool },
     /// The artifact could not be had.
     Fetch(FetchError),
+    /// The artifact could not be had, which may be over soon; with when to try again.
+    Fetching { message: String, again: Duration },
+    /// Something is missing that may well be there in a moment.
+    Soon { on: Vec<WakeKey>, again: Duration },
     /// The artifact has no such directory.
     Path(String),
     /// Objects could not be made from the artifact.
@@ -95,6 +99,8 @@ impl Failure {
                     other => other,
                 },
             },
+            Self::Fetching { message, again } => waiting(message, Vec::new(), *again),
+            Self::Soon { on, again } => waiting("Waiting for kinds and namespaces to appear", on.clone(), *again),
             Self::Path(text) => Verdict::failed(ks::ARTIFACT_FAILED, text),
             Self::Build(text) => Verdict::failed(ks::BUILD_FAILED, text),
             Self::Client(text) => Verdict::failed(ks::RECONCILIATION_FAILED, text),
@@ -124,7 +130,8 @@ impl Failure {
                 let text = format!("Dependencies do not meet ready condition, retrying in {again}");
                 Some(subject.info(common::DEPENDENCY_NOT_READY, text))
             }
-            Self::Stopped { .. } | Self::Fetch(FetchError::NotFound(_)) | Self::Overtaken => None,
+            Self::Stopped { .. } | Self::Fetching { .. } | Self::Soon { .. } | Self::Overtaken => None,
+            Self::Fetch(FetchError::NotFound(_)) => None,
             Self::Apply { told: true, .. } => None,
             Self::Fetch(error) => Some(subject.error(ks::ARTIFACT_FAILED, error.to_string())),
             Self::Path(text) => Some(subject.error(ks::ARTIFACT_FAILED, text)),
@@ -135,6 +142,17 @@ impl Failure {
             Self::Apply { text, .. } => Some(subject.error(ks::RECONCILIATION_FAILED, text)),
             Self::Prune(text) => Some(subject.error(ks::PRUNE_FAILED, text)),
         }
+    }
+}
+
+/// At work, as far as others are concerned.
+fn waiting(message: &str, on: Vec<WakeKey>, again: Duration) -> Verdict {
+    Verdict::Waiting {
+        reason: common::PROGRESSING,
+        message: message.to_owned(),
+        readiness: Readiness::Unknown,
+        on,
+        again,
     }
 }
 
@@ -215,6 +233,16 @@ mod tests {
             (
                 Failure::Fetch(FetchError::NotFound("x".into())),
                 "ArtifactFailed After(30s) Source is not ready, artifact not found, retrying in 30s",
+                None,
+            ),
+            (
+                Failure::Fetching { message: "m".into(), again: Duration::from_secs(5) },
+                "Progressing Unknown 5s on 0 m",
+                None,
+            ),
+            (
+                Failure::Soon { on: vec![WakeKey::kind("x", "Y")], again: Duration::from_secs(1) },
+                "Progressing Unknown 1s on 1 Waiting for kinds and namespaces to appear",
                 None,
             ),
             (Failure::Path("p".into()), "ArtifactFailed Backoff p", Some("error ArtifactFailed p")),

@@ -5,14 +5,14 @@ use std::time::Duration;
 use sluice_api::condition::ConditionStatus;
 use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::reason as common;
-use sluice_apply::{Check, Desired, Fate, Health, ObjectId, Outlook, Report};
+use sluice_apply::{Check, Desired, Fate, Health, HealthWatch, ObjectId, Outlook, Report};
 use sluice_runtime::{Readiness, Trigger, Verdict, WakeKey};
 use tokio::time::Instant;
 
 use crate::deploy::{Site, now, unhealthy};
 use crate::error::Failure;
 use crate::message::{self, Step};
-use crate::request::{Checks, is_self};
+use crate::request::{self, Checks, is_self};
 use crate::session::{Checking, Settled, Work};
 use crate::settle::Book;
 
@@ -54,21 +54,7 @@ async fn wanted(site: &Site<'_>, work: &Work) -> Result<Option<Vec<Check>>, Fail
                 vanishes: desired.vanishes_when_done(),
             })
             .collect(),
-        Checks::Listed(listed) => {
-            let mut checks = Vec::new();
-            for check in listed {
-                let id = ObjectId {
-                    group: check.group.clone(),
-                    kind: check.kind.clone(),
-                    namespace: check.namespace.clone(),
-                    name: check.name.clone(),
-                };
-                let cluster = site.target.cluster();
-                let id = cluster.place(&id).await.map_err(|failure| Failure::Client(failure.to_string()))?;
-                checks.push(Check { id, owned: false, vanishes: false });
-            }
-            checks
-        }
+        Checks::Listed(listed) => place(site, listed).await?,
     };
     let mut checks: Vec<Check> = checks
         .into_iter()
@@ -85,6 +71,40 @@ async fn wanted(site: &Site<'_>, work: &Work) -> Result<Option<Vec<Check>>, Fail
         }
     }
     Ok((!checks.is_empty()).then_some(checks))
+}
+
+/// The checks of listed objects.
+async fn place(site: &Site<'_>, listed: &[request::Check]) -> Result<Vec<Check>, Failure> {
+    let mut checks = Vec::new();
+    for check in listed {
+        let id = ObjectId {
+            group: check.group.clone(),
+            kind: check.kind.clone(),
+            namespace: check.namespace.clone(),
+            name: check.name.clone(),
+        };
+        let placed = site.target.cluster().place(&id).await;
+        let id = placed.map_err(|failure| Failure::Client(failure.to_string()))?;
+        checks.push(Check { id, owned: false, vanishes: false });
+    }
+    Ok(checks)
+}
+
+/// The watch over what an earlier life applied; `None` where the spec asks for none, or it cannot be told.
+pub(crate) async fn resume<'a>(site: &Site<'_>, members: impl Iterator<Item = &'a ObjectId>) -> Option<HealthWatch> {
+    let mut checks = match &site.request.checks {
+        Checks::Nothing => Vec::new(),
+        Checks::Everything => {
+            members.map(|id| Check { id: id.clone(), owned: true, vanishes: false }).collect::<Vec<_>>()
+        }
+        Checks::Listed(listed) => place(site, listed).await.unwrap_or_default(),
+    };
+    let key = &site.request.key;
+    checks.retain(|check| {
+        let id = &check.id;
+        !is_self(key, &id.group, &id.kind, &id.namespace, &id.name)
+    });
+    (!checks.is_empty()).then(|| site.target.watch_health(checks, site.request.rules.clone()))
 }
 
 /// Looks at the health of what the spec asks for. Answers a verdict unless it is healthy.

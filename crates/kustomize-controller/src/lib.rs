@@ -60,6 +60,11 @@ pub const PROGRAM: Program = Program {
     gates: options::GATES,
 };
 
+/// The command line, for documentation.
+pub fn command() -> clap::Command {
+    <args::Args as clap::Args>::augment_args(clap::Command::new(PROGRAM.name).version(PROGRAM.version))
+}
+
 /// Runs the controller until the host stops.
 ///
 /// # Errors

@@ -74,7 +74,6 @@ impl Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Fetch,
-    Build,
     Apply,
     Health,
 }
@@ -83,7 +82,6 @@ pub(crate) enum Step {
 pub(crate) fn progress(step: Step, revision: &str, timeout: Duration) -> String {
     let doing = match step {
         Step::Fetch => "Fetching manifests",
-        Step::Build => "Building manifests",
         Step::Apply => "Detecting drift",
         Step::Health => "Running health checks",
     };
@@ -111,10 +109,6 @@ mod tests {
         assert_eq!(
             progress(Step::Fetch, revision, timeout),
             "Fetching manifests for revision main@sha1:1 with a timeout of 4m30s"
-        );
-        assert_eq!(
-            progress(Step::Build, revision, timeout),
-            "Building manifests for revision main@sha1:1 with a timeout of 4m30s"
         );
         assert_eq!(
             progress(Step::Apply, revision, timeout),

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use sluice_api::condition::READY;
 use sluice_api::keys;
-use sluice_apply::{Check, Desired};
+use sluice_apply::Desired;
 use sluice_manifest::Object;
 
 use crate::deploy::Site;
+use crate::health;
 use crate::remembered::{self, Inputs};
-use crate::request::Checks;
 use crate::session::{Session, Settled};
 use crate::settle::Book;
 
@@ -24,10 +24,6 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
     let Some(last) = book.facts.history.first() else { return };
     let Some(wanted) = last.metadata.get(keys::APPLIED) else { return };
     if !ready || status.observed_generation != Some(inputs.generation) {
-        return;
-    }
-    // Only built-in rules can be asked without knowing what was built.
-    if matches!(site.request.checks, Checks::Listed(_)) {
         return;
     }
     let (inventory, odd) = book.inventory();
@@ -51,10 +47,7 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
         tracing::info!("the cluster is not as the last success left it: one full pass");
         return;
     }
-    let health = (site.request.checks == Checks::Everything && !members.is_empty()).then(|| {
-        let checks = members.iter().map(|(id, _)| Check { id: id.clone(), owned: true, vanishes: false });
-        site.target.watch_health(checks.collect(), site.request.rules.clone())
-    });
+    let health = health::resume(site, members.iter().map(|(id, _)| id)).await;
     session.lease = Some(lease);
     session.settled = Some(Settled {
         inputs: inputs.clone(),

@@ -6,16 +6,18 @@ use sluice_api::Artifact;
 use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::kustomize::v1::{Kustomization, KustomizationFacts};
 use sluice_apply::Target;
+use sluice_artifact::FetchError;
 use sluice_manifest::Policy;
 use sluice_runtime::{Pass, Scope, Trigger, Verdict};
 use sluice_tree::Files as _;
 use tokio::time::{Duration, Instant};
 
+use crate::artifacts::Tree;
 use crate::context::Context;
 use crate::deploy::{self, Site};
 use crate::error::Failure;
 use crate::gate::{self, Stop};
-use crate::message::{self, Subject};
+use crate::message::{self, Step, Subject};
 use crate::observe::{self, Read};
 use crate::remembered::Inputs;
 use crate::render::{self, Job};
@@ -27,6 +29,9 @@ use crate::{recall, release, rest, target};
 
 /// How long a closed gate is nobody's business.
 const QUIET: Duration = Duration::from_millis(1500);
+/// The first and the longest pause between attempts to fetch an artifact.
+const FETCH_LEAST: Duration = Duration::from_secs(5);
+const FETCH_MOST: Duration = Duration::from_secs(30);
 
 /// One visit of one Kustomization.
 pub(crate) async fn reconcile(context: Arc<Context>, scope: Scope<Kustomization>) -> Pass<KustomizationFacts> {
@@ -170,7 +175,7 @@ async fn build(
     began: Instant,
 ) -> Result<(), Failure> {
     let context = site.context;
-    let tree = context.artifacts.tree(artifact).await.map_err(Failure::Fetch)?;
+    let tree = fetch(site, artifact, session).await?;
     if tree.files.kind(&site.request.path).is_err() {
         return Err(Failure::Path(format!(
             "kustomization path not found: stat /{}: no such file or directory",
@@ -218,6 +223,37 @@ async fn build(
     let build = Build { inputs, reads: rendered.reads, digest: rendered.digest, objects, began, repairs };
     session.work = Some(Work::plan(build, &recorded, &policy));
     Ok(())
+}
+
+/// Fetches the artifact. A server that is down is tried again by later passes: none of them waits for it.
+async fn fetch(site: &Site<'_>, artifact: &Artifact, session: &mut Session) -> Result<Arc<Tree>, Failure> {
+    let error = match site.context.artifacts.tree(artifact).await {
+        Ok(tree) => {
+            session.fetches = None;
+            return Ok(tree);
+        }
+        Err(error) => error,
+    };
+    let before = session.fetches.take().filter(|(digest, _)| *digest == artifact.digest);
+    let count = before.map_or(1, |(_, count)| count.saturating_add(1));
+    if !may_pass(&error) || count > site.context.options.http_retry {
+        return Err(Failure::Fetch(error));
+    }
+    tracing::info!(%error, "the artifact cannot be fetched: trying again");
+    session.fetches = Some((artifact.digest.clone(), count));
+    Err(Failure::Fetching {
+        message: message::progress(Step::Fetch, &artifact.revision, site.request.timeout),
+        again: FETCH_LEAST.saturating_mul(1 << count.min(4).saturating_sub(1)).min(FETCH_MOST),
+    })
+}
+
+/// True for failures of a server that is down or busy.
+fn may_pass(error: &FetchError) -> bool {
+    match error {
+        FetchError::Network { .. } => true,
+        FetchError::Status { status, .. } => status.as_u16() == 429 || status.is_server_error(),
+        _ => false,
+    }
 }
 
 fn render_failure(failure: render::Failure) -> Failure {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluice_api::Managed;
 use sluice_api::kustomize::v1::{
-    DecryptionProvider, DeletionPolicy, IgnoreRule, Kustomization, SubstituteKind, SubstituteReference,
+    DecryptionProvider, IgnoreRule, Kustomization, SubstituteKind, SubstituteReference,
 };
 use sluice_api::reference::KubeConfigReference;
 use sluice_api::source::SourceKind;
@@ -86,7 +86,6 @@ pub(crate) struct Request {
     pub(crate) rules: Arc<Rules>,
     pub(crate) prune: bool,
     pub(crate) force: bool,
-    pub(crate) deletion: DeletionPolicy,
     /// ServiceAccount to act as.
     pub(crate) account: Option<String>,
     /// The cluster to act on, when it is not this one.
@@ -151,7 +150,6 @@ impl Request {
             rules: Arc::new(rules),
             prune: spec.prune,
             force: spec.force.unwrap_or_default(),
-            deletion: spec.deletion_policy.unwrap_or_default(),
             account: text(&spec.service_account_name).or_else(|| text(&options.default_service_account)),
             cluster: spec.kube_config.clone(),
             substitutes: spec.post_build.as_ref().map(|post| post.substitute_from.clone()).unwrap_or_default(),
@@ -260,7 +258,6 @@ mod tests {
         assert_eq!(request.timeout, Duration::from_secs(270));
         assert_eq!(request.retry, Duration::from_secs(300));
         assert_eq!(request.checks, Checks::Nothing);
-        assert_eq!(request.deletion, DeletionPolicy::MirrorPrune);
         assert!(!request.prune && !request.force && request.account.is_none());
     }
 

@@ -9,12 +9,14 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use sluice_api::Artifact;
 use sluice_api::source::{SourceKind, SourceObject};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::request::SourceKey;
 
-/// How often a kind that is not served is looked for.
-const ABSENT: Duration = Duration::from_secs(10);
+/// How often a kind that is not served is looked for, unless somebody tells that it is.
+const ABSENT: Duration = Duration::from_secs(60);
+/// The longest pause before a watch that broke off is tried again.
+const BROKEN: Duration = Duration::from_secs(10);
 
 /// The sources of every kind that may be used.
 #[derive(Debug)]
@@ -28,12 +30,14 @@ struct Shelf {
     objects: RwLock<HashMap<(String, String), Arc<SourceObject>>>,
     /// True once it is known what there is, be it that the kind is not served.
     looked: watch::Sender<bool>,
+    /// Told when the kind may be served now.
+    appeared: Notify,
 }
 
 impl Sources {
     /// Empty shelves for these kinds.
     pub(crate) fn new(kinds: impl IntoIterator<Item = SourceKind>) -> Self {
-        let shelf = || Shelf { objects: RwLock::default(), looked: watch::Sender::new(false) };
+        let shelf = Shelf::empty;
         Self { shelves: kinds.into_iter().map(|kind| (kind, shelf())).collect() }
     }
 
@@ -52,6 +56,15 @@ impl Sources {
         shelf.get(&key.namespace, &key.name).ok_or_else(missing)
     }
 
+    /// A kind is served now.
+    pub(crate) fn appeared(&self, group: &str, kind: &str) {
+        for (known, shelf) in &self.shelves {
+            if group == sluice_api::keys::source::GROUP && kind == known.as_str() {
+                shelf.appeared.notify_one();
+            }
+        }
+    }
+
     /// Watches one kind until it is dropped, and tells of every source whose artifact is new.
     /// A kind that is not served is looked for again.
     pub(crate) async fn follow(
@@ -60,6 +73,7 @@ impl Sources {
         client: Client,
         namespace: Option<&str>,
         fresh: mpsc::Sender<SourceKey>,
+        await_kind: impl Fn(SourceKind),
     ) {
         let Some(shelf) = self.shelves.get(&kind) else { return };
         let resource = kind.resource();
@@ -92,15 +106,22 @@ impl Sources {
             }
             if absent {
                 shelf.forget();
-                pause = ABSENT;
+                await_kind(kind);
+                // Whoever comes first.
+                let _ = tokio::time::timeout(ABSENT, shelf.appeared.notified()).await;
+                continue;
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(ABSENT);
+            pause = (pause * 2).min(BROKEN);
         }
     }
 }
 
 impl Shelf {
+    fn empty() -> Self {
+        Self { objects: RwLock::default(), looked: watch::Sender::new(false), appeared: Notify::new() }
+    }
+
     fn get(&self, namespace: &str, name: &str) -> Option<Arc<SourceObject>> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
         objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
@@ -188,7 +209,7 @@ mod tests {
 
     #[test]
     fn only_a_new_artifact_is_news() {
-        let shelf = Shelf { objects: RwLock::default(), looked: watch::Sender::new(false) };
+        let shelf = Shelf::empty();
         assert_eq!(run(&shelf, Event::InitDone), 0);
         let mut waiting = sample::source("r1");
         waiting.status.artifact = None;
@@ -203,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_a_relist_brings_is_news_unless_it_is_the_first() {
-        let shelf = Shelf { objects: RwLock::default(), looked: watch::Sender::new(false) };
+        let shelf = Shelf::empty();
         let relist = || {
             let mut listed = HashMap::new();
             shelf.take(SourceKind::GitRepository, Event::Init, &mut listed);

@@ -69,6 +69,11 @@ impl Targets {
         self.meetings.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Asks for a signal once this cluster serves a kind.
+    pub(crate) fn await_kind(&self, group: &str, kind: &str) {
+        self.local.await_kind(group, kind);
+    }
+
     /// The target of a request. `read` holds what the Kustomization refers to.
     pub(crate) async fn of(&self, request: &Request, read: &[Read]) -> Result<Target, Unreachable> {
         Ok(self.cluster(request, read).await?.target(identity(request)))

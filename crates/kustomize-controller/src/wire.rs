@@ -8,7 +8,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt as _};
+use sluice_api::keys;
 use sluice_api::kustomize::v1::{Kustomization, SubstituteKind};
+use sluice_api::source::SourceKind;
 use sluice_apply::{Cluster, Signal};
 use sluice_runtime::{Change, Host, Key, Urgency, WakeKey};
 use tokio::sync::broadcast::error::RecvError;
@@ -30,7 +32,8 @@ pub(crate) fn start(context: &Arc<Context>, host: &Host) {
         let (context, fresh, client) = (context.clone(), fresh.clone(), host.client.clone());
         let namespace = host.scope.namespace.clone();
         spawn(host, async move {
-            context.sources.follow(kind, client, namespace.as_deref(), fresh).await;
+            let await_kind = |kind: SourceKind| context.targets.await_kind(keys::source::GROUP, kind.as_str());
+            context.sources.follow(kind, client, namespace.as_deref(), fresh, await_kind).await;
         });
     }
     spawn(host, sources(context.clone(), news));
@@ -109,7 +112,10 @@ async fn signals(context: Arc<Context>, cluster: Cluster) {
     drop(cluster);
     loop {
         match signals.recv().await {
-            Ok(Signal::Kind { group, kind }) => context.handle.wake(&WakeKey::kind(&group, &kind)),
+            Ok(Signal::Kind { group, kind }) => {
+                context.sources.appeared(&group, &kind);
+                context.handle.wake(&WakeKey::kind(&group, &kind));
+            }
             Ok(Signal::Object { id, owner, change }) => {
                 context.handle.wake(&health::wake_key(&id));
                 let Some(owner) = owner else { continue };

@@ -126,7 +126,8 @@ fn encode(bytes: &[u8]) -> String {
 }
 
 fn text_map(map: &BTreeMap<String, String>) -> Node {
-    Node::mapping(map.iter().map(|(key, value)| (Node::string(key.as_str()), Node::string(value.as_str()))).collect())
+    // Keys carry no type: one that looks like a number is refused on output, as it is upstream.
+    Node::mapping(map.iter().map(|(key, value)| (node::untagged(key.as_str()), Node::string(value.as_str()))).collect())
 }
 
 /// Makes the object of one generator entry.

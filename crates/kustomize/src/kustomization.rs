@@ -196,7 +196,6 @@ pub(crate) static KUSTOMIZATION: Shape = Struct(
         ("transformers", List(&Text, "string")),
         ("validators", List(&Text, "string")),
         ("buildMetadata", List(&Text, "string")),
-        ("inventory", Any),
     ],
     "Kustomization",
 );

@@ -87,6 +87,11 @@ fn is_other_type(text: &str) -> bool {
     if text.contains('\n') {
         return false;
     }
+    // The common case needs no parser.
+    let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+    if text.len() > 5 && text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && text.bytes().all(word) {
+        return false;
+    }
     match yaml::parse_v2_json(text, yaml::Limits::default()) {
         Ok(value) => !value.is_string(),
         Err(_) => false,
@@ -195,20 +200,4 @@ pub(crate) fn to_json_into(mut node: Node) -> Result<Value> {
         }
         Error::invalid(text)
     })
-}
-
-/// Where a list holds nothing at all, as upstream spells the place.
-pub(crate) fn empty_item(node: &Node) -> Option<String> {
-    match &node.value {
-        NodeValue::Scalar { .. } => None,
-        NodeValue::Mapping(pairs) => pairs
-            .iter()
-            .find_map(|(key, value)| empty_item(value).map(|rest| format!("{}/{rest}", key.text().unwrap_or("")))),
-        NodeValue::Sequence(items) => items.iter().enumerate().find_map(|(at, item)| {
-            if item.is_null() {
-                return Some(String::new());
-            }
-            empty_item(item).map(|rest| format!("[{at}]/{rest}"))
-        }),
-    }
 }

@@ -112,7 +112,7 @@ impl PatchEntry {
                 let Some(target) = &self.target else {
                     for patch in patches {
                         let at = resources.patch_target(&patch.original_id())?;
-                        apply_to(resources, at, patch, &schemas)?;
+                        resources.patch_one(at, patch, &schemas)?;
                     }
                     return Ok(());
                 };
@@ -124,22 +124,10 @@ impl PatchEntry {
                 };
                 let chosen = select(resources, target)
                     .map_err(|error| error.wrap("unable to find patch target in `resources`"))?;
-                resources.apply_patch(&chosen, patch, &schemas)
+                resources.patch_chosen(&chosen, patch, &schemas)
             }
         }
     }
-}
-
-fn apply_to(
-    resources: &mut Resources,
-    at: usize,
-    patch: &Resource,
-    schemas: &crate::schema::Schemas,
-) -> Result<()> {
-    if let Some(target) = resources.list_mut().get_mut(at) {
-        target.apply_patch(patch, schemas)?;
-    }
-    Ok(())
 }
 
 fn select(resources: &Resources, target: &Selector) -> Result<Vec<usize>> {
@@ -171,7 +159,7 @@ pub(crate) fn apply_strategic(session: &Session<'_>, resources: &mut Resources, 
                 None => text.to_owned(),
             })
         })?;
-        resources.apply_patch(&[at], patch, &schemas)?;
+        resources.patch_chosen(&[at], patch, &schemas)?;
     }
     Ok(())
 }

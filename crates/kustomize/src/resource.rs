@@ -108,6 +108,14 @@ pub(crate) fn texts(map: Option<&Node>) -> BTreeMap<String, String> {
         .collect()
 }
 
+fn replaces_annotations(patch: &Node) -> bool {
+    let replaces = |node: &Node| {
+        node.is_null() || matches!(node.get("$patch").and_then(Node::text), Some("replace" | "delete"))
+    };
+    replaces(patch)
+        || patch.get("metadata").is_some_and(|meta| replaces(meta) || meta.get("annotations").is_some_and(replaces))
+}
+
 impl Resource {
     pub(crate) fn new(node: Node) -> Self {
         let mut resource = Self { node, history: History::default(), variables: Vec::new() };
@@ -301,6 +309,10 @@ impl Resource {
             (self.name().to_owned(), self.namespace().to_owned(), self.kind().to_owned());
         if patch.history.allow_name_change || patch.history.allow_kind_change {
             self.remember_id();
+        }
+        // Upstream keeps the history in the annotations, so that who replaces those loses it.
+        if replaces_annotations(&patch.node) {
+            self.history = History::default();
         }
         let target = std::mem::replace(&mut self.node, Node::null());
         match merge::merge(target, &patch.node, schemas)? {

@@ -1,6 +1,6 @@
 //! The ordered collection of the resources of a build.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sluice_manifest::yaml::Node;
 
@@ -16,16 +16,31 @@ pub(crate) struct Resources {
     list: Vec<Resource>,
     /// The present identities; absent when some may have changed.
     present: Option<HashSet<ResId>>,
+    /// Places by every name a resource bears, bore, or once bore: to be looked at again before use.
+    names: Option<HashMap<String, Vec<usize>>>,
+}
+
+fn note_names(names: &mut HashMap<String, Vec<usize>>, at: usize, resource: &Resource) {
+    let former = resource.history.former.iter().map(|former| former.name.as_str());
+    for name in former.chain([resource.name()]) {
+        match names.get_mut(name) {
+            Some(places) if places.last() == Some(&at) => {}
+            Some(places) => places.push(at),
+            None => {
+                names.insert(name.to_owned(), vec![at]);
+            }
+        }
+    }
 }
 
 impl Resources {
     pub(crate) fn of(list: Vec<Resource>) -> Self {
-        Self { list, present: None }
+        Self { list, present: None, names: None }
     }
 
     /// Resources whose identities must differ.
     pub(crate) fn distinct(list: Vec<Resource>) -> Result<Self> {
-        let mut resources = Self { list: Vec::with_capacity(list.len()), present: None };
+        let mut resources = Self { list: Vec::with_capacity(list.len()), present: None, names: None };
         list.into_iter().try_for_each(|resource| resources.append(resource))?;
         Ok(resources)
     }
@@ -41,6 +56,7 @@ impl Resources {
     /// The resources, to change in any way.
     pub(crate) fn list_mut(&mut self) -> &mut Vec<Resource> {
         self.present = None;
+        self.names = None;
         &mut self.list
     }
 
@@ -50,7 +66,9 @@ impl Resources {
 
     /// Drops what patches took away.
     pub(crate) fn drop_gone(&mut self) {
-        self.list_mut().retain(|resource| !resource.is_gone());
+        if self.list.iter().any(Resource::is_gone) {
+            self.list_mut().retain(|resource| !resource.is_gone());
+        }
     }
 
     /// Adds a resource whose identity must be new.
@@ -61,6 +79,9 @@ impl Resources {
         if !present.insert(id.clone()) {
             return Err(bad!("may not add resource with an already registered id: {id}"));
         }
+        if let Some(names) = &mut self.names {
+            note_names(names, self.list.len(), &resource);
+        }
         self.list.push(resource);
         Ok(())
     }
@@ -70,19 +91,23 @@ impl Resources {
     }
 
     /// Everything that bears or bore the identity.
-    pub(crate) fn matching_any(&self, id: &ResId) -> Vec<usize> {
-        self.find(|resource| {
-            let has_name = resource.name() == id.name || resource.history.former.iter().any(|f| f.name == id.name);
-            has_name && resource.all_ids().iter().any(|other| other == id)
-        })
-    }
-
-    fn find(&self, test: impl Fn(&Resource) -> bool) -> Vec<usize> {
-        self.list.iter().enumerate().filter(|(_, resource)| test(resource)).map(|(at, _)| at).collect()
+    fn matching_any(&mut self, id: &ResId) -> Vec<usize> {
+        let list = &self.list;
+        let names = self.names.get_or_insert_with(|| {
+            let mut names = HashMap::with_capacity(list.len());
+            list.iter().enumerate().for_each(|(at, resource)| note_names(&mut names, at, resource));
+            names
+        });
+        let places = names.get(&id.name).map_or(&[][..], Vec::as_slice);
+        let bears = |at: &usize| list.get(*at).is_some_and(|r| r.all_ids().iter().any(|other| other == id));
+        let mut found: Vec<usize> = places.iter().copied().filter(bears).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// The one resource a patch without a target is for.
-    pub(crate) fn patch_target(&self, id: &ResId) -> Result<usize> {
+    pub(crate) fn patch_target(&mut self, id: &ResId) -> Result<usize> {
         let found = self.matching_any(id);
         let count = match found[..] {
             [at] => return Ok(at),
@@ -107,7 +132,7 @@ impl Resources {
             }
             [] => self.append(resource),
             [at] => {
-                let Some(old) = self.list.get(at) else { return Err(bad!("id lookup failure")) };
+                let Some(old) = self.list.get_mut(at) else { return Err(bad!("id lookup failure")) };
                 match behavior {
                     Behavior::Replace => resource.merge_meta_from(old),
                     Behavior::Merge => {
@@ -127,24 +152,34 @@ impl Resources {
                         ));
                     }
                 }
-                if let Some(place) = self.list_mut().get_mut(at) {
-                    *place = resource;
-                }
+                // The old names stay, and so do the indexes.
+                *old = resource;
                 Ok(())
             }
             _ => Err(bad!("found multiple objects that could accept merge of {id}")),
         }
     }
 
-    /// Applies a patch to the chosen resources; those it deletes go.
-    pub(crate) fn apply_patch(&mut self, chosen: &[usize], patch: &Resource, schemas: &Schemas) -> Result<()> {
+    /// Applies a patch to one resource, which may be gone afterwards.
+    pub(crate) fn patch_one(&mut self, at: usize, patch: &Resource, schemas: &Schemas) -> Result<()> {
+        self.present = None;
+        let Some(target) = self.list.get_mut(at) else { return Ok(()) };
+        target.apply_patch(patch, schemas)?;
+        if let Some(names) = &mut self.names {
+            note_names(names, at, target);
+        }
+        Ok(())
+    }
+
+    /// Applies a patch to the chosen resources in their own kind; those it deletes go.
+    pub(crate) fn patch_chosen(&mut self, chosen: &[usize], patch: &Resource, schemas: &Schemas) -> Result<()> {
         for &at in chosen {
-            let Some(target) = self.list_mut().get_mut(at) else { continue };
+            let Some(target) = self.list.get(at) else { continue };
             let mut copy = patch.clone();
             copy.merge_meta_from(patch);
             copy.set_gvk(&target.gvk());
             copy.set_kind(patch.kind());
-            target.apply_patch(&copy, schemas)?;
+            self.patch_one(at, &copy, schemas)?;
         }
         self.drop_gone();
         Ok(())

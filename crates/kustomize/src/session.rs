@@ -193,6 +193,17 @@ impl<'a> Session<'a> {
                 shift_lines(node, start.map_or(0, |(at, _)| u32::try_from(at).unwrap_or(0) + 1));
             }
         }
+        if let [only] = &mut nodes[..]
+            && matches!(node::key_text(only, "kind"), "List" | "ResourceList")
+            && (only.get("items").is_some() || only.get("functionConfig").is_some())
+            && !has_separator(text)
+        {
+            let items = only.remove("items").map(|items| items.value);
+            nodes = match items {
+                Some(NodeValue::Sequence(items)) => items,
+                _ => Vec::new(),
+            };
+        }
         let mut queue = std::collections::VecDeque::new();
         check_objects(nodes, |node| queue.push_back(node))?;
         let mut found = Vec::new();
@@ -228,6 +239,11 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Whether the text was cut into several documents, be they empty.
+fn has_separator(text: &str) -> bool {
+    text.match_indices("\n---").any(|(at, _)| text.get(at + 4..).is_some_and(|rest| rest.contains('\n')))
+}
+
 fn shift_lines(node: &mut Node, by: u32) {
     node.line = node.line.saturating_sub(by);
     match &mut node.value {
@@ -255,9 +271,6 @@ fn check_objects(nodes: Vec<Node>, mut keep: impl FnMut(Node)) -> Result<()> {
             continue;
         }
         check_meta(&object)?;
-        if let Some(path) = node::empty_item(&object) {
-            return Err(bad!("empty item at {path} in object {}", node::to_text(&object)));
-        }
         keep(object);
     }
     Ok(())

@@ -245,8 +245,7 @@ fn scale(call: &Call, body: &Bytes) -> Result<Response, Refusal> {
         let given = parse(body)?;
         let path = scale.spec.trim_start_matches("/spec/");
         let change = json!({"spec": {path: given.pointer("/spec/replicas").cloned().unwrap_or(json!(0))}});
-        let mut write = write(call)?;
-        write.subresource = String::new();
+        let write = write(call)?;
         object = write.patch(&mut store, &Patch::Merge(change))?.object;
     }
     let number = |path: &str| object.pointer(path).cloned().unwrap_or(json!(0));

@@ -29,6 +29,14 @@ pub enum Error {
     /// No gate of this name.
     #[error("feature-gate '{0}' not supported")]
     Unknown(String),
+    /// A flag is of no use without a gate.
+    #[error("--{flag} needs the feature gate {gate}")]
+    Needed {
+        /// The flag.
+        flag: &'static str,
+        /// The gate.
+        gate: &'static str,
+    },
     /// Not `Name=bool`.
     #[error("invalid value of feature-gate '{0}': use Name=true or Name=false")]
     Malformed(String),
@@ -60,6 +68,18 @@ impl Gates {
     pub fn is_on(&self, gate: Gate) -> bool {
         self.0.iter().find(|(name, _)| *name == gate.name).map_or(gate.default, |(_, on)| *on)
     }
+
+    /// Refuses a flag that has a value while the gate it needs is off.
+    ///
+    /// # Errors
+    /// When that is so.
+    pub fn require(&self, gate: Gate, flag: &'static str, value: &str) -> Result<(), Error> {
+        if value.is_empty() || self.is_on(gate) {
+            Ok(())
+        } else {
+            Err(Error::Needed { flag, gate: gate.name })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -84,5 +104,13 @@ mod tests {
             let gates = Gates::parse(&[A, B], &entries).map(|gates| (gates.is_on(A), gates.is_on(B)));
             assert_eq!(gates, expected);
         }
+    }
+
+    #[test]
+    fn a_flag_may_need_a_gate() {
+        let gates = Gates::parse(&[A, B], &[]).unwrap();
+        assert_eq!(gates.require(A, "x", "value"), Err(Error::Needed { flag: "x", gate: "A" }));
+        assert_eq!(gates.require(A, "x", ""), Ok(()));
+        assert_eq!(gates.require(B, "x", "value"), Ok(()));
     }
 }

@@ -202,6 +202,8 @@ impl<K: Managed> Handle<K> {
             Some(Trigger::Spec) if !started && !object.deleting() && settled(&*object) => {
                 self.shared.queue.add(&key, Urgency::Visit, Trigger::Start);
             }
+            // Who asks again knows of nothing new, who changes a spec does.
+            Some(Trigger::Requested) => self.shared.queue.add(&key, Urgency::Moved, Trigger::Requested),
             Some(trigger) => self.shared.queue.add(&key, Urgency::Fresh, trigger),
             None => {}
         }

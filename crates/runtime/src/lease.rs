@@ -55,12 +55,13 @@ impl Candidate {
     /// Waits until the lease is ours. Safe to cancel.
     pub async fn acquire(&mut self) {
         loop {
-            match self.attempt().await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::error!(error = %error, lease = self.name, "failed to acquire the lease")
+            match tokio::time::timeout(self.terms.renew, self.attempt()).await {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(error = %error, lease = self.name, "failed to acquire the lease");
                 }
+                Err(_) => tracing::error!(lease = self.name, "failed to acquire the lease in time"),
             }
             tokio::time::sleep(self.terms.retry.mul_f64(1.0 + JITTER * rand::random::<f64>())).await;
         }

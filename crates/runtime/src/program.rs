@@ -115,15 +115,10 @@ async fn bootstrap(program: Program, flags: &HostArgs, stop: CancellationToken) 
     let runtime_namespace = std::env::var("RUNTIME_NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
     flags.validate(runtime_namespace.as_deref())?;
     let gates = Gates::parse(program.gates, &flags.feature_gates)?;
-    if !flags.default_service_account.is_empty()
-        && program.gates.contains(&OBJECT_LEVEL_WORKLOAD_IDENTITY)
-        && program.name == sluice_api::keys::source::CONTROLLER
-        && !gates.is_on(OBJECT_LEVEL_WORKLOAD_IDENTITY)
-    {
-        anyhow::bail!(
-            "--default-service-account needs the feature gate {}",
-            OBJECT_LEVEL_WORKLOAD_IDENTITY.name
-        );
+    // Elsewhere the flag means impersonation inside the cluster, which needs no gate.
+    if program.name == sluice_api::keys::source::CONTROLLER {
+        let account = &flags.default_service_account;
+        gates.require(OBJECT_LEVEL_WORKLOAD_IDENTITY, "default-service-account", account)?;
     }
     let registry = Arc::new(Registry::default());
     process::measure(&registry);

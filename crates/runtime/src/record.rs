@@ -1,7 +1,9 @@
 //! Reads and writes of the driven objects: always under the resource version that was seen, and every
 //! answer goes into the cache at once.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -12,6 +14,9 @@ use crate::patch::{diff, status_patch};
 
 /// Tries to write over a state that keeps changing.
 const TRIES: usize = 5;
+
+/// How long one request may take: a worker hangs on it.
+const REQUEST: Duration = Duration::from_secs(30);
 
 /// What became of a write.
 #[derive(Debug)]
@@ -53,7 +58,7 @@ impl<K: Managed> Records<K> {
 
     /// Reads an object from the API server, and takes note of it.
     pub(crate) async fn live(&self, key: &Key) -> Result<Option<Arc<K>>, kube::Error> {
-        match self.api(key).get_opt(&key.name).await? {
+        match within(self.api(key).get_opt(&key.name)).await? {
             Some(object) => Ok(Some(self.handle.observe(object, Origin::Answer))),
             None => {
                 self.handle.remove(key);
@@ -80,7 +85,8 @@ impl<K: Managed> Records<K> {
             let before = value(current.status());
             let changes = diff(&before, &value(Some(&status)));
             let body = status_patch(current.meta().resource_version.as_deref(), changes);
-            match self.api(&key).patch_status(&key.name, &self.params, &Patch::Merge(&body)).await {
+            let (api, patch) = (self.api(&key), Patch::Merge(&body));
+            match within(api.patch_status(&key.name, &self.params, &patch)).await {
                 Ok(object) => return Ok(Written::Changed(self.handle.observe(object, Origin::Answer))),
                 Err(error) if is(&error, 404) => {
                     self.handle.remove(&key);
@@ -120,7 +126,8 @@ impl<K: Managed> Records<K> {
             }
             let version = current.meta().resource_version.as_deref();
             let body = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-            match self.api(&key).patch(&key.name, &self.params, &Patch::Merge(&body)).await {
+            let (api, patch) = (self.api(&key), Patch::Merge(&body));
+            match within(api.patch(&key.name, &self.params, &patch)).await {
                 Ok(object) if !held && gone(&object) => {
                     self.handle.remove(&key);
                     return Ok(Written::Gone);
@@ -140,6 +147,11 @@ impl<K: Managed> Records<K> {
         }
         Err(Error::Contended)
     }
+}
+
+async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let answer = tokio::time::timeout(REQUEST, request).await;
+    answer.unwrap_or_else(|elapsed| Err(kube::Error::Service(elapsed.into())))
 }
 
 /// True when the object holds this finalizer.

@@ -7,6 +7,9 @@ use sluice_types::Retry;
 
 use crate::pass::{Aspect, Readiness, Verdict};
 
+/// The observed generation of an object that no pass has brought to an end yet.
+const NEVER: i64 = -1;
+
 /// What of the object and its wiring a status depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting<'a> {
@@ -56,6 +59,7 @@ pub(crate) fn settle<F: Clone + Default>(
     if summary.at_rest {
         status.observed_generation = Some(setting.generation);
     }
+    status.observed_generation.get_or_insert(NEVER);
     let mut wanted = summary.conditions;
     let mut owned = vec![READY, RECONCILING, STALLED];
     if let Some(aspects) = outcome.aspects {
@@ -83,6 +87,7 @@ pub(crate) fn progressing<F: Clone + Default>(
 ) -> Status<F> {
     let mut status = previous.cloned().unwrap_or_default();
     status.facts = facts.clone();
+    status.observed_generation.get_or_insert(NEVER);
     let wanted = unsettled(ConditionStatus::Unknown, PROGRESSING, message, PROGRESSING, setting.progress);
     let before = std::mem::take(&mut status.conditions);
     status.conditions = merge(&before, &wanted, &[READY, RECONCILING, STALLED], setting);

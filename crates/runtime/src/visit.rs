@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use sluice_api::condition::READY;
 use sluice_api::{Managed, Status, Time, condition};
 use sluice_types::Retry;
@@ -75,7 +77,10 @@ where
         let next = match self.handle.find(&key) {
             Some(object) => {
                 let span = self.span(&key);
-                self.visit_object(work, object).instrument(span).await
+                let visit = AssertUnwindSafe(self.visit_object(work, object)).catch_unwind();
+                // A fault of ours must not keep the object from its next turn.
+                let delay = (self.host.pacing.max_retry, Trigger::Retry);
+                visit.instrument(span).await.unwrap_or(Some(delay))
             }
             None => {
                 self.forget(&key);
@@ -281,7 +286,11 @@ where
                 lock(&self.waits).remove(key);
                 let wrote = match self.write(&latest, &report).await {
                     Ok(wrote) => wrote,
-                    Err(error) => return self.request_failed(key, "write the status", &error).0,
+                    Err(error) => {
+                        // What was done is told now: the next pass will find it done.
+                        self.tell(&latest, notes, false);
+                        return self.request_failed(key, "write the status", &error).0;
+                    }
                 };
                 if !wrote && notes.iter().all(|note| note.routine) {
                     self.telemetry.quiet();

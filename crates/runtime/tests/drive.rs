@@ -304,6 +304,22 @@ async fn a_claim_survives_a_foreign_label() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_status_that_could_not_be_written_is_made_up_for_and_what_was_done_is_told() {
+    let fake = Fake::new();
+    fake.put("app", json!({}));
+    fake.break_status(3);
+    let script = Script::default().on("app", |scope: Scope<GitRepository>| async move {
+        let pass = done(&scope);
+        if scope.attempt == 0 { pass.note(Note::info(SUCCEEDED, "applied")) } else { pass }
+    });
+    let run = start(&fake, script);
+    run.ready("app").await;
+    let told: Vec<_> = fake.events().iter().map(|event| event["message"].clone()).collect();
+    assert_eq!(told, ["applied", "done"]);
+    run.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_wait_is_not_written_and_a_long_one_is() {
     let fake = Fake::new();
     fake.put("app", json!({}));

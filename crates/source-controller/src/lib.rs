@@ -71,3 +71,11 @@ pub struct Context {
     /// What an object that waits for an include is visited after, woken or not.
     pub(crate) dependency_interval: Duration,
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_index_stands_where_consumers_look_for_it() {
+        assert_eq!(sluice_artifact::INDEX_METADATA, sluice_api::keys::ARTIFACT_INDEX);
+    }
+}

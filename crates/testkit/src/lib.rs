@@ -4,8 +4,13 @@
 
 pub mod git_server;
 pub mod process;
+pub mod proxy;
 pub mod repository;
+pub mod waiting;
+pub mod workloads;
 
 pub use git_server::GitServer;
 pub use process::{Process, Usage};
+pub use proxy::{Fault, Proxy, Rule};
 pub use repository::Repository;
+pub use workloads::Workloads;

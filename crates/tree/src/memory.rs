@@ -120,11 +120,15 @@ impl Memory {
 
     fn directory(&self, dir: &RelPath) -> Result<&Directory, Error> {
         let mut directory = &self.root;
-        for segment in dir.components() {
+        let mut segments = dir.components().peekable();
+        while let Some(segment) = segments.next() {
             match directory.get(segment) {
                 Some(Node::Directory(next)) => directory = next,
-                Some(Node::File { .. }) => return Err(Error::NotADirectory(dir.clone())),
-                None => return Err(Error::NotFound(dir.clone())),
+                Some(Node::File { .. }) if segments.peek().is_none() => {
+                    return Err(Error::NotADirectory(dir.clone()));
+                }
+                // Below a file there is nothing.
+                Some(Node::File { .. }) | None => return Err(Error::NotFound(dir.clone())),
             }
         }
         Ok(directory)
@@ -193,6 +197,7 @@ mod tests {
         assert_eq!(tree.insert(&path("f/g"), *b"3"), Err(Error::NotADirectory(path("f"))));
         assert_eq!(tree.read(&path("a")), Err(Error::NotAFile(path("a"))));
         assert_eq!(tree.list(&path("f")), Err(Error::NotADirectory(path("f"))));
+        assert_eq!(tree.list(&path("f/g")), Err(Error::NotFound(path("f/g"))));
         assert_eq!(tree.read(&path("f/g")), Err(Error::NotFound(path("f/g"))));
         assert_eq!(tree.kind(&RelPath::root()), Ok(Kind::Directory));
     }

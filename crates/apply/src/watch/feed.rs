@@ -160,15 +160,10 @@ fn take(watch: &Watch, shared: &Shared, depth: Depth, event: Event<Value>) {
                 .collect(),
         }
     };
-    if watch.phase() == Phase::Synced {
-        publish(watch, shared, news);
-    } else if store_is_complete(watch) {
-        watch.phase.send_replace(Phase::Synced);
+    if watch.store.read().is_ok_and(|store| !store.is_listing()) {
+        watch.phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Synced) != Phase::Synced);
     }
-}
-
-fn store_is_complete(watch: &Watch) -> bool {
-    watch.store.read().is_ok_and(|store| !store.is_listing())
+    publish(watch, shared, news);
 }
 
 fn publish(watch: &Watch, shared: &Shared, news: Vec<News>) {

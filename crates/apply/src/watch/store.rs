@@ -40,6 +40,8 @@ type Key = (Arc<str>, Box<str>);
 pub(crate) struct Store {
     objects: HashMap<Arc<str>, HashMap<Box<str>, Known>>,
     owners: HashSet<Arc<Owner>>,
+    /// Whether a list was ever complete; before that, nothing is news.
+    begun: bool,
     /// The objects of a list that is being read, until it is complete.
     listing: Option<HashMap<Key, Known>>,
     /// What was noted while a list was being read: the list may be older.
@@ -130,6 +132,9 @@ impl Store {
             }
         }
         self.noted.clear();
+        if !std::mem::replace(&mut self.begun, true) {
+            news.clear();
+        }
         news
     }
 
@@ -235,6 +240,11 @@ fn gone(namespace: &Arc<str>, name: &str, old: &Known) -> News {
     }
 }
 
+/// Whether two known things differ; to know something for the first time is no difference.
+fn differ<T: PartialEq>(old: &Option<T>, new: &Option<T>) -> bool {
+    matches!((old, new), (Some(old), Some(new)) if old != new)
+}
+
 fn compare(namespace: &Arc<str>, name: &str, old: Option<&Known>, new: &Known) -> Option<News> {
     let change = match old {
         Some(old) if old.seen.uid == new.seen.uid => {
@@ -242,7 +252,7 @@ fn compare(namespace: &Arc<str>, name: &str, old: Option<&Known>, new: &Known) -
                 Change::Terminating
             } else if old.seen.drift_key != new.seen.drift_key {
                 Change::Drifted
-            } else if old.health != new.health || old.object != new.object {
+            } else if differ(&old.health, &new.health) || differ(&old.object, &new.object) {
                 Change::Health
             } else {
                 return None;
@@ -293,9 +303,13 @@ mod tests {
     }
 
     #[test]
-    fn a_second_list_tells_what_was_missed() {
+    fn the_first_list_is_no_news_and_the_second_tells_what_was_missed() {
         let mut store = Store::default();
-        list(&mut store, &[("a", known("1", 1, "a")), ("b", known("2", 2, "b")), ("c", known("3", 3, "c"))]);
+        let news = list(
+            &mut store,
+            &[("a", known("1", 1, "a")), ("b", known("2", 2, "b")), ("c", known("3", 3, "c"))],
+        );
+        assert_eq!(news, []);
         let news = list(
             &mut store,
             &[("a", known("1", 9, "a")), ("b", known("2", 9, "bb")), ("d", known("4", 9, "d"))],

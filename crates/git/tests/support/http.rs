@@ -21,6 +21,8 @@ pub(crate) struct Behaviour {
     pub(crate) authorization: Option<String>,
     /// Speak the old protocol only.
     pub(crate) old: bool,
+    /// Stop in the middle of answers to `POST` requests that are longer than this.
+    pub(crate) stall: Option<Arc<std::sync::atomic::AtomicUsize>>,
     /// Send requests for `info/refs` elsewhere.
     pub(crate) redirect: Option<String>,
 }
@@ -154,5 +156,15 @@ async fn serve(State(service): State<Arc<Service>>, request: Request) -> Respons
             _ => response.header(name, value),
         };
     }
-    response.body(Body::from(output.stdout[end + 4..].to_vec())).unwrap()
+    let body = output.stdout[end + 4..].to_vec();
+    let limit =
+        service.behaviour.stall.as_ref().map(|limit| limit.load(std::sync::atomic::Ordering::Relaxed));
+    match limit.filter(|limit| parts.method == "POST" && body.len() > *limit) {
+        Some(limit) => {
+            let start = futures::stream::iter([Ok::<_, std::io::Error>(body[..limit].to_vec())]);
+            let silence = futures::stream::pending();
+            response.body(Body::from_stream(futures::StreamExt::chain(start, silence))).unwrap()
+        }
+        None => response.body(Body::from(body)).unwrap(),
+    }
 }

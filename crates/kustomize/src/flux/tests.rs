@@ -198,11 +198,14 @@ fn values_may_change_type_and_structure() {
 fn substitution_is_skipped_where_it_is_disabled_or_has_nothing_to_say() {
     let mut disabled = config("$$ ${gone}");
     disabled["metadata"]["labels"] = json!({"kustomize.toolkit.fluxcd.io/substitute": "disabled"});
-    assert_eq!(substituted(disabled.clone(), &[("N", "1")], true).unwrap().resources, [disabled.clone()]);
+    assert_eq!(
+        substituted(disabled.clone(), &[("N", "1")], true).unwrap().resources,
+        std::slice::from_ref(&disabled)
+    );
     disabled["metadata"]["labels"] = json!({"kustomize.toolkit.fluxcd.io/substitute": "Disabled"});
     assert!(substituted(disabled, &[("N", "1")], true).is_err());
     let plain = config("$$ ${gone:-x}");
-    assert_eq!(substituted(plain.clone(), &[], false).unwrap().resources, [plain.clone()]);
+    assert_eq!(substituted(plain.clone(), &[], false).unwrap().resources, std::slice::from_ref(&plain));
     assert_eq!(substituted(plain, &[], true).unwrap().resources[0]["data"]["k"], "$ x");
 }
 

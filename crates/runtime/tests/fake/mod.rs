@@ -24,6 +24,8 @@ struct State {
     writes: Vec<String>,
     /// Runs before the next status write.
     before_status: Option<Change>,
+    /// Status writes to refuse.
+    broken: u32,
 }
 
 #[derive(Clone)]
@@ -69,6 +71,11 @@ impl Fake {
     /// Lets somebody else change the object right before the next status write.
     pub(crate) fn before_status(&self, change: impl FnOnce(&mut Value) + Send + 'static) {
         self.state.lock().unwrap().before_status = Some(Box::new(change));
+    }
+
+    /// Refuses the next status writes.
+    pub(crate) fn break_status(&self, times: u32) {
+        self.state.lock().unwrap().broken = times;
     }
 
     pub(crate) fn object(&self, name: &str) -> Value {
@@ -176,6 +183,10 @@ impl State {
             },
             ("PATCH", [.., "gitrepositories", name]) => self.patch(name, "object", &patch),
             ("PATCH", [.., "gitrepositories", name, "status"]) => {
+                if self.broken > 0 {
+                    self.broken -= 1;
+                    return failure(500, "InternalError");
+                }
                 if let Some(change) = self.before_status.take() {
                     let mut object = self.objects.get(*name).cloned().unwrap();
                     change(&mut object);

@@ -214,8 +214,7 @@ impl Target {
         let inner = &self.cluster.inner;
         let metadata = answer.body.get("metadata").unwrap_or(&Value::Null);
         let Some(seen) = Seen::of(metadata, &inner.settings) else {
-            let failure = Failure::Transport("the server's answer has no UID".to_owned());
-            return Err(StepFailure(Step::Apply, failure));
+            return Err(StepFailure(Step::Apply, Failure::Malformed("the object that was applied")));
         };
         let action = match before {
             _ if answer.status == StatusCode::CREATED => Action::Created,

@@ -114,9 +114,13 @@ impl Target {
             Err(Failure::NoMatch { .. }) => return Ok(None),
             Err(failure) => return Err(failure),
         };
-        let metadata =
-            inner.looks.look(&inner.transport, &self.who, &resource, &id.namespace, &id.name).await?;
-        let seen = metadata.and_then(|metadata| Seen::of(&metadata, &inner.settings));
+        let looks = &inner.looks;
+        let found = looks.look(&inner.transport, &self.who, &resource, &id.namespace, &id.name).await;
+        if found.as_ref().is_err_and(|failure| failure.code() == Some(404)) {
+            // The kind may be gone since discovery was read; then the next look finds out.
+            inner.kinds.forget();
+        }
+        let seen = found?.and_then(|metadata| Seen::of(&metadata, &inner.settings));
         Ok(seen.map(|seen| (seen, resource)))
     }
 }

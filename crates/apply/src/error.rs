@@ -32,12 +32,18 @@ pub enum Failure {
         /// The kind.
         kind: String,
     },
+    /// It is not known whether the kind is served: its group could not be read.
+    #[error("unable to retrieve the complete list of server APIs: {group}")]
+    Discovery {
+        /// API group.
+        group: String,
+    },
+    /// The answer is not what was asked for, as when a proxy answers in the server's place.
+    #[error("the server's answer is not {0}")]
+    Malformed(&'static str),
     /// A name or namespace that cannot stand in a URL.
     #[error("invalid name {0:?}")]
     Name(String),
-    /// The pass was cancelled before the request was sent.
-    #[error("cancelled")]
-    Cancelled,
 }
 
 struct NoMatch<'a> {
@@ -137,10 +143,11 @@ impl Failure {
         self.refusal().map(|refusal| refusal.code)
     }
 
-    /// Whether the object, or what it stands in, is not there.
+    /// Whether the server says that the object, or what it stands in, is not there. A 404 without the
+    /// server's own words may come from anybody on the way.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        self.code() == Some(404)
+        self.code() == Some(404) && self.reason() == "NotFound"
     }
 
     /// Whether the identity may not do this.

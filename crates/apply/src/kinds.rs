@@ -1,6 +1,6 @@
 //! Which kinds a cluster serves, where, and in which versions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -69,7 +69,12 @@ fn segment(name: &str) -> Result<String, Failure> {
     Ok(escape(name))
 }
 
-type Table = HashMap<(String, String), Vec<Arc<Resource>>>;
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Table {
+    kinds: HashMap<(String, String), Vec<Arc<Resource>>>,
+    /// Groups that could not be read in full: what is not found in them may exist all the same.
+    incomplete: HashSet<String>,
+}
 
 #[derive(Clone)]
 struct Snapshot {
@@ -102,7 +107,13 @@ impl Kinds {
         }
         let fresh = |snapshot: &Snapshot| !snapshot.expired && snapshot.read + FRESH >= asked;
         self.refresh_unless(transport, fresh).await?;
-        self.cached(group, version, kind).ok_or_else(|| Failure::NoMatch {
+        if let Some(found) = self.cached(group, version, kind) {
+            return Ok(found);
+        }
+        if self.is_incomplete(group) {
+            return Err(Failure::Discovery { group: group.to_owned() });
+        }
+        Err(Failure::NoMatch {
             group: group.to_owned(),
             version: version.map(str::to_owned),
             kind: kind.to_owned(),
@@ -138,8 +149,13 @@ impl Kinds {
 
     pub(crate) fn cached(&self, group: &str, version: Option<&str>, kind: &str) -> Option<Arc<Resource>> {
         let snapshot = self.snapshot.read().ok()?.clone()?;
-        let served = snapshot.table.get(&(group.to_owned(), kind.to_owned()))?;
+        let served = snapshot.table.kinds.get(&(group.to_owned(), kind.to_owned()))?;
         served.iter().find(|resource| version.is_none_or(|version| resource.version == version)).cloned()
+    }
+
+    fn is_incomplete(&self, group: &str) -> bool {
+        let snapshot = self.snapshot.read().ok().and_then(|held| held.clone());
+        snapshot.is_some_and(|snapshot| snapshot.table.incomplete.contains(group))
     }
 
     async fn refresh_unless(
@@ -167,7 +183,7 @@ async fn read_all(transport: &Transport) -> Result<Table, Failure> {
         async move { transport.send(&Identity::Own, &call).await }
     };
     let (core, named) = tokio::try_join!(get("/api", AGGREGATED), get("/apis", AGGREGATED))?;
-    let mut table = Table::new();
+    let mut table = Table::default();
     let mut single = Vec::new();
     for body in [&core.body, &named.body] {
         if text(body, "kind") == "APIGroupDiscoveryList" {
@@ -203,9 +219,9 @@ fn items<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
 }
 
 fn add(table: &mut Table, resource: Resource) {
-    if table.len() < MOST_KINDS {
+    if table.kinds.len() < MOST_KINDS {
         let key = (resource.group.clone(), resource.kind.clone());
-        let versions = table.entry(key).or_default();
+        let versions = table.kinds.entry(key).or_default();
         if versions.iter().all(|known| known.version != resource.version) {
             versions.push(Arc::new(resource));
         }
@@ -220,8 +236,11 @@ fn can_watch(resource: &Value) -> bool {
 /// The aggregated form: versions come in the server's order of preference.
 fn add_aggregated(table: &mut Table, list: &Value) {
     for group in items(list, "items") {
-        let name = group.pointer("/metadata/name").and_then(Value::as_str);
+        let name = group.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         for version in items(group, "versions") {
+            if text(version, "freshness") == "Stale" {
+                table.incomplete.insert(name.to_owned());
+            }
             for resource in items(version, "resources") {
                 let Some(kind) = resource.get("responseKind") else {
                     continue;
@@ -229,7 +248,7 @@ fn add_aggregated(table: &mut Table, list: &Value) {
                 add(
                     table,
                     Resource {
-                        group: name.unwrap_or_default().to_owned(),
+                        group: name.to_owned(),
                         version: text(version, "version").to_owned(),
                         kind: text(kind, "kind").to_owned(),
                         plural: text(resource, "resource").to_owned(),
@@ -266,6 +285,9 @@ fn group_versions(body: &Value) -> Vec<(String, String)> {
 
 fn add_list(table: &mut Table, group_version: &str, list: &Value) {
     let (group, version) = group_version.split_once('/').unwrap_or(("", group_version));
+    if list.is_null() {
+        table.incomplete.insert(group.to_owned());
+    }
     for resource in items(list, "resources") {
         let plural = text(resource, "name");
         if plural.contains('/') {
@@ -292,7 +314,7 @@ mod tests {
 
     #[test]
     fn both_forms_of_discovery_say_the_same() {
-        let mut aggregated = Table::new();
+        let mut aggregated = Table::default();
         add_aggregated(
             &mut aggregated,
             &json!({"items": [{
@@ -302,7 +324,7 @@ mod tests {
                 "responseKind": {"group": "apps", "version": "v1", "kind": "Deployment"},
                 "verbs": ["get", "list", "watch"]}]}]}]}),
         );
-        let mut listed = Table::new();
+        let mut listed = Table::default();
         add_list(
             &mut listed,
             "apps/v1",
@@ -311,6 +333,18 @@ mod tests {
             {"name": "deployments/scale", "kind": "Scale", "namespaced": true}]}),
         );
         assert_eq!(aggregated, listed);
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_read_is_not_taken_for_empty() {
+        let mut table = Table::default();
+        add_list(&mut table, "metrics.k8s.io/v1", &Value::Null);
+        add_aggregated(
+            &mut table,
+            &json!({"items": [{"metadata": {"name": "custom.org"},
+                "versions": [{"version": "v1", "freshness": "Stale"}]}]}),
+        );
+        assert!(table.incomplete.contains("metrics.k8s.io") && table.incomplete.contains("custom.org"));
     }
 
     #[test]

@@ -152,10 +152,19 @@ async fn gather(
 async fn get(transport: &Transport, spot: &Spot, name: &str) -> Found {
     let path = spot.resource.object(&spot.namespace, name)?;
     match transport.send(&spot.who, &Call::get(path, METADATA)).await {
-        Ok(mut answer) => Ok(answer.body.get_mut("metadata").map(|metadata| Arc::new(metadata.take()))),
+        Ok(mut answer) => match answer.body.get_mut("metadata").map(Value::take) {
+            Some(metadata) if is_of(&metadata, name) => Ok(Some(Arc::new(metadata))),
+            _ => Err(Failure::Malformed("the object that was asked for")),
+        },
         Err(failure) if failure.is_not_found() => Ok(None),
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether these are the metadata of a stored object of this name.
+fn is_of(metadata: &Value, name: &str) -> bool {
+    let text = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default();
+    text("name") == name && !text("uid").is_empty()
 }
 
 /// Reads one page; what is wanted and not on it stays in `wanted` unless the page was the last.
@@ -164,8 +173,14 @@ async fn list(transport: &Transport, spot: &Spot, wanted: &mut BTreeSet<String>)
     let path = format!("{}?limit={page}", spot.resource.collection(&spot.namespace)?);
     let mut answer = transport.send(&spot.who, &Call::get(path, METADATA_LIST)).await?;
     let mut batch = Batch::new();
-    let items = answer.body.get_mut("items").and_then(Value::as_array_mut);
-    for item in items.into_iter().flatten() {
+    let listed = answer.body.get_mut("items").map(Value::take);
+    let items = match listed {
+        Some(Value::Array(items)) => items,
+        // An empty list may be written as null.
+        Some(Value::Null) => Vec::new(),
+        _ => return Err(Failure::Malformed("a list")),
+    };
+    for mut item in items {
         let Some(metadata) = item.get_mut("metadata").map(Value::take) else {
             continue;
         };

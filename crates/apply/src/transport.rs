@@ -124,8 +124,7 @@ impl Transport {
             return Err(Failure::Refused(Box::new(refusal(parts.status, &bytes, pause))));
         }
         // The answer itself may hold secrets, so it never becomes part of the error.
-        let body = serde_json::from_slice(&bytes)
-            .map_err(|_| Failure::Transport("the server's answer is not JSON".to_owned()))?;
+        let body = serde_json::from_slice(&bytes).map_err(|_| Failure::Malformed("JSON"))?;
         Ok(Answer { status: parts.status, body })
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use serde_json::Value;
-use tokio::sync::{broadcast, watch as channel};
+use tokio::sync::{Notify, broadcast, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::kinds::Kinds;
@@ -106,6 +106,8 @@ pub(crate) struct Watch {
     store: RwLock<Store>,
     phase: channel::Sender<Phase>,
     task: Mutex<CancellationToken>,
+    /// Rung when an object of the kind was written, so the kind exists.
+    bell: Notify,
 }
 
 impl Watch {
@@ -193,6 +195,9 @@ impl Write {
                 Ok(mut store) => store.settle(&self.id.namespace, &self.id.name, answer),
                 Err(_) => None,
             };
+            if watch.phase() == Phase::Refused {
+                watch.bell.notify_one();
+            }
             if let Some(news) = news.filter(|_| watch.phase() == Phase::Synced) {
                 let (id, owner, change) = (self.id.clone(), news.owner, news.change);
                 // Without a receiver nobody is interested.
@@ -306,6 +311,7 @@ impl Watch {
             leases: AtomicUsize::new(0),
             store: RwLock::default(),
             phase,
+            bell: Notify::new(),
             task: Mutex::new({
                 let ended = CancellationToken::new();
                 ended.cancel();

@@ -5,9 +5,7 @@ use sluice_manifest::GroupKind;
 use sluice_runtime::Host;
 use sluice_runtime::args::{HostArgs, boolean};
 
-
 use crate::options::{Gates, Options, Ways};
-
 
 /// Flags of kustomize-controller.
 #[derive(Clone, Debug, clap::Args)]
@@ -138,9 +136,15 @@ impl Args {
     /// What is accepted and has no effect is said once.
     fn warn(&self) {
         let idle = [
-            (self.insecure_kubeconfig_exec, "--insecure-kubeconfig-exec: commands in kubeconfigs are never run"),
+            (
+                self.insecure_kubeconfig_exec,
+                "--insecure-kubeconfig-exec: commands in kubeconfigs are never run",
+            ),
             (!self.sops_age_secret.is_empty(), "--sops-age-secret: decryption is not available yet"),
-            (!self.sops_vault_configmap.is_empty(), "--sops-vault-configmap: decryption is not available yet"),
+            (
+                !self.sops_vault_configmap.is_empty(),
+                "--sops-vault-configmap: decryption is not available yet",
+            ),
         ];
         for (given, text) in idle {
             if given {

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lru::LruCache;
 use sluice_api::{Artifact, keys};
@@ -13,6 +14,11 @@ use crate::options::Options;
 
 /// Path indexes kept.
 const INDEXES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+
+/// How long a path index is waited for: without it an artifact is fetched.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest silence of a server.
+const SILENCE: Duration = Duration::from_secs(15);
 
 type Slot<T> = Arc<OnceCell<Arc<T>>>;
 
@@ -46,7 +52,8 @@ impl Artifacts {
         // Further attempts are made by further passes, so that no worker is held by a server that is down.
         let fetch = FetchOptions {
             retries: 1.min(options.http_retry),
-            wait_min: std::time::Duration::from_millis(200),
+            wait_min: Duration::from_millis(200),
+            idle: SILENCE,
             host: options.source_host.clone(),
             ..FetchOptions::default()
         };
@@ -82,12 +89,10 @@ impl Artifacts {
     pub(crate) async fn index(&self, artifact: &Artifact) -> Option<Arc<Index>> {
         let digest = artifact.metadata.get(keys::ARTIFACT_INDEX)?;
         let slot = slot(&self.indexes, digest);
-        let index = slot
-            .get_or_try_init(|| async {
-                self.fetcher(&artifact.url).index(&locator(artifact), digest).await.map(Arc::new)
-            })
-            .await;
-        match index {
+        let index = slot.get_or_try_init(|| async {
+            self.fetcher(&artifact.url).index(&locator(artifact), digest).await.map(Arc::new)
+        });
+        match tokio::time::timeout(PATIENCE, index).await.ok()? {
             Ok(index) => Some(index.clone()),
             Err(error) => {
                 tracing::debug!(url = %artifact.url, %error, "no path index");

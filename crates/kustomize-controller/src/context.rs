@@ -36,7 +36,11 @@ pub(crate) struct Context {
 
 impl Context {
     /// Everything empty.
-    pub(crate) fn new(options: Options, host: &Host, handle: Handle<Kustomization>) -> Result<Self, FetchError> {
+    pub(crate) fn new(
+        options: Options,
+        host: &Host,
+        handle: Handle<Kustomization>,
+    ) -> Result<Self, FetchError> {
         let kinds = SourceKind::ALL
             .into_iter()
             .filter(|kind| *kind != SourceKind::ExternalArtifact || options.gates.external_artifact);

@@ -11,7 +11,8 @@ where
 {
     let mut seen = BTreeSet::new();
     let mut path = vec![start.clone()];
-    let mut open: Vec<std::vec::IntoIter<Key>> = vec![dependencies(start).into_iter().collect::<Vec<_>>().into_iter()];
+    let mut open: Vec<std::vec::IntoIter<Key>> =
+        vec![dependencies(start).into_iter().collect::<Vec<_>>().into_iter()];
     while let Some(next) = open.last_mut() {
         let Some(key) = next.next() else {
             open.pop();
@@ -42,8 +43,11 @@ mod tests {
     fn circle(edges: &[(&str, &str)], start: &str) -> Option<String> {
         let key = |name: &str| Key::new("apps", name);
         let found = find(&key(start), |from| {
-            let targets: Vec<Key> =
-                edges.iter().filter(|(source, _)| *source == &*from.name).map(|(_, target)| key(target)).collect();
+            let targets: Vec<Key> = edges
+                .iter()
+                .filter(|(source, _)| *source == &*from.name)
+                .map(|(_, target)| key(target))
+                .collect();
             targets
         });
         found.map(|path| path.iter().map(|key| key.name.to_string()).collect::<Vec<_>>().join(">"))

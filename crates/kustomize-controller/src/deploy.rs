@@ -7,22 +7,21 @@ use sluice_api::condition::ConditionStatus;
 use sluice_api::kustomize::v1::Kustomization;
 use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::{Time, reason as common};
-use sluice_apply::{
-    Action, Cluster, DeleteOptions, Desired, Fate, IgnoreRules, Missing, ObjectId, Outlook, Owner, Policy, Report,
-    Target,
-};
+use sluice_apply::{Action, Cluster, Desired, Fate, ObjectId, Outlook, Report, Target};
 use sluice_manifest as manifest;
-use sluice_runtime::{Readiness, Scope, Verdict, WakeKey};
+use sluice_runtime::{Readiness, Scope, Trigger, Verdict, WakeKey};
 use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::error::Failure;
 use crate::health;
 use crate::message::{self, Step};
+use crate::policy;
 use crate::remembered;
 use crate::request::Request;
 use crate::session::{Session, Settled, Work};
 use crate::settle::Book;
+use crate::trouble::Trouble;
 
 /// How long objects that others rely on may take to become healthy.
 const STAGE: Duration = Duration::from_secs(60);
@@ -63,6 +62,7 @@ pub(crate) async fn deploy(
     if let Some(inventory) = &work.inventory {
         book.record(inventory);
         session.memory.retain(|id| inventory.contains(id));
+        session.contests.retain(|id, _| inventory.contains(id));
     }
     if let Some(verdict) = health::check(site, work, book).await? {
         return Ok(verdict);
@@ -92,17 +92,6 @@ fn watch(cluster: &Cluster, session: &mut Session, work: &Work) {
     session.lease = Some(lease);
 }
 
-fn policy(site: &Site<'_>, ignore: IgnoreRules) -> Policy {
-    let options = &site.context.options;
-    Policy {
-        concurrency: options.concurrent_ssa,
-        force: site.request.force,
-        all_or_nothing: !options.ways.partial_apply,
-        migrate_api_version: options.gates.migrate_api_version,
-        ignore: ignore.into(),
-    }
-}
-
 /// Applies stage after stage. Answers a verdict when one has to be waited for.
 async fn apply(
     site: &Site<'_>,
@@ -111,20 +100,18 @@ async fn apply(
     book: &mut Book,
     done: &mut manifest::Report,
 ) -> Result<Option<Verdict>, Failure> {
-    let policy = policy(site, ignore_rules(site.request)?);
+    let policy = policy::applying(site.context, site.request)?;
     let mut changes = Vec::new();
     let mut trouble = Trouble::default();
     let mut wait = None;
     for place in 0..work.stages.len() {
         let Some((kind, members)) = work.stages.get(place) else { break };
         let kind = *kind;
-        let members = rested(session, work.repairs, members);
+        let members = rested(session, members);
         let report = site.target.apply(&members, &policy, &session.memory, &site.scope.cancel).await;
         session.memory.learn(&members, &report);
         note_changes(&report, &mut changes);
-        if work.repairs {
-            contend(site, session, book, &report);
-        }
+        contend(site, session, work, book, &report);
         trouble.add(&report);
         if report.outcomes.iter().any(|outcome| matches!(outcome.fate, Fate::Untried)) && trouble.is_empty() {
             tell_changes(site, work, book, &changes);
@@ -140,7 +127,13 @@ async fn apply(
             }
         }
         if kind.waits() && !report.outcomes.is_empty() && work.inventory.is_none() {
-            wait = linger(site, work, place, &members, &report).await?;
+            wait = match linger(site, work, place, &members, &report).await {
+                Ok(wait) => wait,
+                Err(failure) => {
+                    tell_changes(site, work, book, &changes);
+                    return Err(failure);
+                }
+            };
             if wait.is_some() {
                 break;
             }
@@ -169,17 +162,18 @@ async fn apply(
 }
 
 /// The members without those that are left alone for a while because somebody keeps changing them back.
-fn rested(session: &Session, repairs: bool, members: &[Desired]) -> Vec<Desired> {
+fn rested(session: &Session, members: &[Desired]) -> Vec<Desired> {
     let now = Instant::now();
     let resting = |desired: &&Desired| {
-        repairs && session.contests.get(&desired.id).is_some_and(|contest| contest.resting(now).is_some())
+        session.contests.get(&desired.id).is_some_and(|contest| contest.resting(now).is_some())
     };
     members.iter().filter(|desired| !resting(desired)).cloned().collect()
 }
 
 fn note_changes(report: &Report, changes: &mut Vec<(ObjectId, Action)>) {
     let told = |action: &Action| !matches!(action, Action::Unchanged | Action::Skipped);
-    changes.extend(report.changes().filter(|(_, action)| told(action)).map(|(id, action)| (id.clone(), action)));
+    changes
+        .extend(report.changes().filter(|(_, action)| told(action)).map(|(id, action)| (id.clone(), action)));
 }
 
 fn tell_changes(site: &Site<'_>, work: &mut Work, book: &mut Book, changes: &[(ObjectId, Action)]) {
@@ -187,7 +181,8 @@ fn tell_changes(site: &Site<'_>, work: &mut Work, book: &mut Book, changes: &[(O
         return;
     }
     work.changed = true;
-    let lines: Vec<String> = changes.iter().map(|(id, action)| format!("{} {action}", id.subject())).collect();
+    let lines: Vec<String> =
+        changes.iter().map(|(id, action)| format!("{} {action}", id.subject())).collect();
     let output = change_log(changes, site.context.options.gates.group_change_log);
     tracing::info!(%output, revision = %book.subject.revision, "server-side apply completed");
     let note = book.subject.info(common::PROGRESSING, lines.join("\n"));
@@ -211,10 +206,14 @@ fn change_log(changes: &[(ObjectId, Action)], grouped: bool) -> serde_json::Valu
 }
 
 /// Counts repairs, and tells once when somebody does not give in.
-fn contend(site: &Site<'_>, session: &mut Session, book: &mut Book, report: &Report) {
+fn contend(site: &Site<'_>, session: &mut Session, work: &mut Work, book: &mut Book, report: &Report) {
     let now = Instant::now();
     for (id, action) in report.changes() {
         if !matches!(action, Action::Created | Action::Configured) {
+            continue;
+        }
+        // What is applied for the first time is no repair.
+        if !work.repairs && work.touched.insert(id.clone()) {
             continue;
         }
         let Some(rest) = session.contests.entry(id.clone()).or_default().repaired(now) else { continue };
@@ -277,7 +276,7 @@ async fn prune(
     if ids.is_empty() {
         return Ok(());
     }
-    let options = deletion(site.context, site.request);
+    let options = policy::deleting(site.context, site.request);
     let deletion = site.target.delete(&ids, &options, &site.scope.cancel).await;
     let lines: Vec<String> =
         deletion.changes().map(|(id, action)| format!("{} {action}", id.subject())).collect();
@@ -306,12 +305,12 @@ async fn prune(
     Ok(())
 }
 
-/// How objects of this Kustomization are deleted.
-pub(crate) fn deletion(context: &Context, request: &Request) -> DeleteOptions {
-    DeleteOptions {
-        owner: Owner { namespace: request.key.namespace.to_string(), name: request.key.name.to_string() },
-        concurrency: context.options.concurrent_ssa,
-    }
+/// True for a look that nobody asked for and that found everything as it was: not worth a word.
+pub(crate) fn is_silent(site: &Site<'_>, work: &Work) -> bool {
+    work.repairs
+        && !work.changed
+        && site.context.options.ways.quiet
+        && site.scope.trigger != Trigger::Requested
 }
 
 /// Everything is as desired.
@@ -322,10 +321,12 @@ fn succeed(site: &Site<'_>, session: &mut Session, work: &mut Work, book: &mut B
         .ids()
         .map(|id| (id.clone(), session.memory.applied(id).map(|(uid, key)| (uid.clone(), key))))
         .collect();
-    let applied = remembered::digest(&work.inputs, members.iter().map(|(id, state)| (id, state.clone())));
-    let took = work.began.elapsed();
-    book.count(&work.digest, ks::RECONCILIATION_SUCCEEDED, now(), took, applied);
-    book.tell(book.subject.finished(took, site.request.interval));
+    if !is_silent(site, work) {
+        let applied = remembered::digest(&work.inputs, members.iter().map(|(id, state)| (id, state.clone())));
+        let took = work.began.elapsed();
+        book.count(&work.digest, ks::RECONCILIATION_SUCCEEDED, now(), took, applied);
+        book.tell(book.subject.finished(took, site.request.interval));
+    }
     session.settled = Some(Settled {
         inputs: work.inputs.clone(),
         reads: Some(work.reads.clone()),
@@ -349,97 +350,31 @@ pub(crate) fn unhealthy(book: &mut Book, text: &str, took: Duration) -> String {
     format!("health check failed after {took}: {text}")
 }
 
-fn ignore_rules(request: &Request) -> Result<IgnoreRules, Failure> {
-    let mut rules = Vec::new();
-    for rule in &request.ignore {
-        let target = match &rule.target {
-            None => None,
-            Some(wanted) => Some(
-                sluice_apply::Selector::new(
-                    wanted.group.as_deref(),
-                    wanted.version.as_deref(),
-                    wanted.kind.as_deref(),
-                    wanted.name.as_deref(),
-                    wanted.namespace.as_deref(),
-                    wanted.label_selector.as_deref(),
-                    wanted.annotation_selector.as_deref(),
-                )
-                .map_err(|error| Failure::Apply {
-                    text: format!("spec.ignore: {error}"),
-                    on: Vec::new(),
-                    told: false,
-                })?,
-            ),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn changes_are_logged_by_object_or_by_what_was_done() {
+        let id = |name: &str| ObjectId {
+            group: String::new(),
+            kind: "ConfigMap".to_owned(),
+            namespace: "apps".to_owned(),
+            name: name.to_owned(),
         };
-        rules.push(sluice_apply::IgnoreRule { paths: rule.paths.clone(), target });
-    }
-    Ok(IgnoreRules::new(rules))
-}
-
-/// What kept objects from being applied.
-#[derive(Debug, Default)]
-struct Trouble {
-    texts: Vec<String>,
-    missing: Vec<Missing>,
-    /// True when something failed that nothing else has to come for.
-    failed: bool,
-}
-
-/// Errors that one message names.
-const NAMED: usize = 10;
-
-impl Trouble {
-    fn add(&mut self, report: &Report) {
-        for error in report.failures() {
-            self.texts.push(error.to_string());
-            self.failed = true;
-        }
-        for (missing, error) in report.parked() {
-            self.texts.push(error.to_string());
-            if !self.missing.contains(missing) {
-                self.missing.push(missing.clone());
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-
-    /// Watches what is missing, and answers the failure.
-    fn fail(mut self, cluster: &Cluster, session: &mut Session, quietly: bool) -> Failure {
-        let mut on = Vec::new();
-        let mut leases = Vec::new();
-        for missing in &self.missing {
-            let object = match missing {
-                Missing::Kind { group, kind } => {
-                    cluster.await_kind(group, kind);
-                    on.push(WakeKey::kind(group, kind));
-                    continue;
-                }
-                Missing::Namespace(name) => ObjectId {
-                    group: String::new(),
-                    kind: "Namespace".to_owned(),
-                    namespace: String::new(),
-                    name: name.clone(),
-                },
-                Missing::Termination(id) => id.clone(),
-            };
-            on.push(health::wake_key(&object));
-            leases.push(cluster.watch_object(&object));
-        }
-        session.missing = leases;
-        if quietly && !self.failed {
-            return Failure::Soon { on, again: Duration::from_millis(500) };
-        }
-        let more = self.texts.len().saturating_sub(NAMED);
-        self.texts.truncate(NAMED);
-        if more > 0 {
-            self.texts.push(format!("and {more} more"));
-        }
-        let text = self.texts.join("\n");
-        let told = session.told.as_ref() == Some(&text);
-        session.told = Some(text.clone());
-        Failure::Apply { text, told: told && !on.is_empty(), on }
+        let changes = [(id("a"), Action::Created), (id("b"), Action::Configured), (id("c"), Action::Created)];
+        assert_eq!(
+            change_log(&changes, false),
+            json!({
+                "ConfigMap/apps/a": "created", "ConfigMap/apps/b": "configured", "ConfigMap/apps/c": "created",
+            })
+        );
+        assert_eq!(
+            change_log(&changes, true),
+            json!({
+                "created": ["ConfigMap/apps/a", "ConfigMap/apps/c"], "configured": ["ConfigMap/apps/b"],
+            })
+        );
     }
 }

@@ -62,7 +62,13 @@ impl From<Unreachable> for Failure {
 
 impl Failure {
     /// A closed gate.
-    pub(crate) fn stopped(stop: Stop, request: &Request, options: &Options, quietly: bool, told: bool) -> Self {
+    pub(crate) fn stopped(
+        stop: Stop,
+        request: &Request,
+        options: &Options,
+        quietly: bool,
+        told: bool,
+    ) -> Self {
         let on = gate::wakers(&stop, request);
         let again = gate::patience(&stop, request, options);
         Self::Stopped { stop, on, again, quietly, told }
@@ -100,7 +106,9 @@ impl Failure {
                 },
             },
             Self::Fetching { message, again } => waiting(message, Vec::new(), *again),
-            Self::Soon { on, again } => waiting("Waiting for kinds and namespaces to appear", on.clone(), *again),
+            Self::Soon { on, again } => {
+                waiting("Waiting for kinds and namespaces to appear", on.clone(), *again)
+            }
             Self::Path(text) => Verdict::failed(ks::ARTIFACT_FAILED, text),
             Self::Build(text) => Verdict::failed(ks::BUILD_FAILED, text),
             Self::Client(text) => Verdict::failed(ks::RECONCILIATION_FAILED, text),
@@ -121,7 +129,9 @@ impl Failure {
     pub(crate) fn note(&self, subject: &Subject, options: &Options) -> Option<Note> {
         match self {
             Self::Refused(refusal) => Some(subject.error(refused(refusal), refusal.to_string())),
-            Self::Stopped { stop: Stop::Denied(text), .. } => Some(subject.error(common::ACCESS_DENIED, text)),
+            Self::Stopped { stop: Stop::Denied(text), .. } => {
+                Some(subject.error(common::ACCESS_DENIED, text))
+            }
             Self::Stopped { stop: Stop::Configuration(text), .. } => {
                 Some(subject.error(common::INVALID_CEL_EXPRESSION, text))
             }
@@ -159,7 +169,8 @@ fn waiting(message: &str, on: Vec<WakeKey>, again: Duration) -> Verdict {
 fn refused(refusal: &Refusal) -> Reason {
     match refusal {
         Refusal::Expression(_) => common::INVALID_CEL_EXPRESSION,
-        Refusal::DecryptionAccount | Refusal::Decryption(_) => common::FEATURE_GATE_DISABLED,
+        Refusal::DecryptionAccount => common::FEATURE_GATE_DISABLED,
+        Refusal::Decryption(_) => ks::BUILD_FAILED,
     }
 }
 
@@ -201,11 +212,9 @@ mod tests {
     #[test]
     fn every_failure_has_its_reason_retry_and_event() {
         let options = Options::default();
-        let request = Request::read(
-            &sample::kustomization(json!({"dependsOn": [{"name": "base"}]})),
-            &options,
-        )
-        .unwrap();
+        let request =
+            Request::read(&sample::kustomization(json!({"dependsOn": [{"name": "base"}]})), &options)
+                .unwrap();
         let stop = |stop, quietly| Failure::stopped(stop, &request, &options, quietly, false);
         let table = [
             (
@@ -213,11 +222,7 @@ mod tests {
                 "AccessDenied OnChange no",
                 Some("error AccessDenied no"),
             ),
-            (
-                stop(Stop::SourceMissing("gone".into()), false),
-                "ArtifactFailed False 60s on 1 gone",
-                None,
-            ),
+            (stop(Stop::SourceMissing("gone".into()), false), "ArtifactFailed False 60s on 1 gone", None),
             (stop(Stop::NoArtifact("none".into()), false), "ArtifactFailed False 30s on 1 none", None),
             (
                 stop(Stop::Dependency("base".into()), false),

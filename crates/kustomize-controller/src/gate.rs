@@ -72,7 +72,8 @@ pub(crate) fn judge(
         Stop::NoArtifact(format!("Source artifact not found, retrying in {again}"))
     })?;
     for (dependency, seen) in request.dependencies.iter().zip(&observed.dependencies) {
-        check(request, object, dependency, seen, &artifact, options).map_err(|stop| explain(stop, observed))?;
+        check(request, object, dependency, seen, &artifact, options)
+            .map_err(|stop| explain(stop, observed))?;
     }
     Ok(artifact)
 }
@@ -95,14 +96,15 @@ fn check(
     options: &Options,
 ) -> Result<(), Stop> {
     let key = &dependency.key;
-    let found = seen
-        .as_ref()
-        .map_err(|text| Stop::Dependency(format!("dependency '{key}' not found: {text}")))?;
+    let found =
+        seen.as_ref().map_err(|text| Stop::Dependency(format!("dependency '{key}' not found: {text}")))?;
     if let Some(expression) = &dependency.ready {
         let failed = |error: &sluice_expr::Error| {
             let text = format!("failed to evaluate dependency {}: {error}", key.name);
             if error.is_configuration() {
-                Stop::Configuration(format!("Reconciliation failed terminally due to configuration error: {text}"))
+                Stop::Configuration(format!(
+                    "Reconciliation failed terminally due to configuration error: {text}"
+                ))
             } else {
                 Stop::Dependency(text)
             }
@@ -110,7 +112,9 @@ fn check(
         let expression = expression.as_ref().map_err(failed)?;
         let (own, other) = (json(object), json(found));
         if !expression.holds([("self", &own), ("dep", &other)]).map_err(|error| failed(&error))? {
-            return Err(Stop::Dependency(format!("dependency '{key}' is not ready according to readyExpr eval")));
+            return Err(Stop::Dependency(format!(
+                "dependency '{key}' is not ready according to readyExpr eval"
+            )));
         }
         if !options.gates.additive_cel_dependency_check {
             return Ok(());
@@ -142,7 +146,9 @@ pub(crate) fn wakers(stop: &Stop, request: &Request) -> Vec<WakeKey> {
     match stop {
         Stop::Denied(_) | Stop::Configuration(_) => Vec::new(),
         Stop::SourceMissing(_) | Stop::NoArtifact(_) => vec![source_key(&request.source)],
-        Stop::Dependency(_) => request.dependencies.iter().map(|dependency| own_key(&dependency.key)).collect(),
+        Stop::Dependency(_) => {
+            request.dependencies.iter().map(|dependency| own_key(&dependency.key)).collect()
+        }
     }
 }
 
@@ -189,7 +195,11 @@ mod tests {
         Arc::new(sample::named("base", spec(json!({})), status))
     }
 
-    fn run(own: Value, seen: Vec<Result<Arc<Kustomization>, String>>, options: &Options) -> Result<String, Stop> {
+    fn run(
+        own: Value,
+        seen: Vec<Result<Arc<Kustomization>, String>>,
+        options: &Options,
+    ) -> Result<String, Stop> {
         let object = sample::named("app", spec(own), Value::Null);
         let request = Request::read(&object, options).unwrap();
         let source = Ok(Arc::new(sample::source("main@sha1:1")));
@@ -242,7 +252,9 @@ mod tests {
         let options = Options::default();
         let own = |text: &str| json!({"dependsOn": [{"name": "base", "readyExpr": text}]});
         let seen = || vec![Ok(dependency("True", 1, "main@sha1:1"))];
-        let Err(Stop::Configuration(text)) = run(own("dep.("), seen(), &options) else { unreachable!("it is broken") };
+        let Err(Stop::Configuration(text)) = run(own("dep.("), seen(), &options) else {
+            unreachable!("it is broken")
+        };
         assert!(text.starts_with(
             "Reconciliation failed terminally due to configuration error: failed to evaluate dependency base: "
         ));
@@ -289,8 +301,7 @@ mod tests {
         let request = Request::read(&object, &options).unwrap();
         let mut source = sample::source("r");
         source.status.artifact = None;
-        let observed =
-            Observed { source: Ok(Arc::new(source)), dependencies: Vec::new(), circle: None };
+        let observed = Observed { source: Ok(Arc::new(source)), dependencies: Vec::new(), circle: None };
         let expected = Stop::NoArtifact("Source artifact not found, retrying in 30s".to_owned());
         assert_eq!(judge(&request, &object, &observed, &options), Err(expected));
     }

@@ -9,7 +9,7 @@ use sluice_apply::{Check, Desired, Fate, Health, HealthWatch, ObjectId, Outlook,
 use sluice_runtime::{Readiness, Trigger, Verdict, WakeKey};
 use tokio::time::Instant;
 
-use crate::deploy::{Site, now, unhealthy};
+use crate::deploy::{self, Site, now, unhealthy};
 use crate::error::Failure;
 use crate::message::{self, Step};
 use crate::request::{self, Checks, is_self};
@@ -66,7 +66,9 @@ async fn wanted(site: &Site<'_>, work: &Work) -> Result<Option<Vec<Check>>, Fail
     // A listed object that is a member is seen by the shared watch of its kind.
     for check in &mut checks {
         check.owned = check.owned || work.plan.claim.contains(&check.id);
-        if let Some(desired) = work.stages.iter().flat_map(|(_, all)| all).find(|desired| desired.id == check.id) {
+        if let Some(desired) =
+            work.stages.iter().flat_map(|(_, all)| all).find(|desired| desired.id == check.id)
+        {
             check.vanishes = desired.vanishes_when_done();
         }
     }
@@ -91,7 +93,10 @@ async fn place(site: &Site<'_>, listed: &[request::Check]) -> Result<Vec<Check>,
 }
 
 /// The watch over what an earlier life applied; `None` where the spec asks for none, or it cannot be told.
-pub(crate) async fn resume<'a>(site: &Site<'_>, members: impl Iterator<Item = &'a ObjectId>) -> Option<HealthWatch> {
+pub(crate) async fn resume<'a>(
+    site: &Site<'_>,
+    members: impl Iterator<Item = &'a ObjectId>,
+) -> Option<HealthWatch> {
     let mut checks = match &site.request.checks {
         Checks::Nothing => Vec::new(),
         Checks::Everything => {
@@ -121,7 +126,7 @@ pub(crate) async fn check(
         let watch = site.target.watch_health(checks, site.request.rules.clone());
         work.checking = Some(Checking { watch, since: Instant::now(), failed: None });
     }
-    let changed = work.changed;
+    let (changed, silent) = (work.changed, deploy::is_silent(site, work));
     let Some(checking) = &mut work.checking else { return Ok(None) };
     if site.scope.trigger == Trigger::Retry
         && checking.failed.as_ref().is_some_and(|(since, _)| since.elapsed() >= site.request.retry)
@@ -144,7 +149,9 @@ pub(crate) async fn check(
                 let note = book.subject.info(common::PROGRESSING, text.clone());
                 book.tell(note);
             }
-            book.health(ConditionStatus::True, common::SUCCEEDED, text);
+            if !silent || !book.is_healthy() {
+                book.health(ConditionStatus::True, common::SUCCEEDED, text);
+            }
             return Ok(None);
         }
         Outlook::Stalled(text) => text,
@@ -188,7 +195,10 @@ fn fail(site: &Site<'_>, work: &mut Work, book: &mut Book, health: &Health, text
     if let Some((since, message)) = &checking.failed {
         let plain = message.split_once(": ").map_or(message.as_str(), |(_, plain)| plain).to_owned();
         book.health(ConditionStatus::False, ks::HEALTH_CHECK_FAILED, plain);
-        return waiting(message.clone(), retry.saturating_sub(since.elapsed()).max(Duration::from_millis(100)));
+        return waiting(
+            message.clone(),
+            retry.saturating_sub(since.elapsed()).max(Duration::from_millis(100)),
+        );
     }
     let message = unhealthy(book, text, checking.since.elapsed());
     checking.failed = Some((Instant::now(), message.clone()));
@@ -200,7 +210,11 @@ fn fail(site: &Site<'_>, work: &mut Work, book: &mut Book, health: &Health, text
 
 /// Looks at the health of what was applied and healthy before. Health that is lost for as long as the timeout
 /// costs the readiness; health that returns restores it.
-pub(crate) async fn keep(site: &Site<'_>, settled: &mut Settled, book: &mut Book) -> Result<Option<Verdict>, Failure> {
+pub(crate) async fn keep(
+    site: &Site<'_>,
+    settled: &mut Settled,
+    book: &mut Book,
+) -> Result<Option<Verdict>, Failure> {
     let Some(watch) = &settled.health else { return Ok(None) };
     let health = watch.observe(&site.scope.cancel).await;
     if site.scope.cancel.is_cancelled() {

@@ -31,6 +31,7 @@ mod message;
 mod observe;
 pub mod options;
 mod order;
+mod policy;
 pub mod rbac;
 mod recall;
 mod reconcile;
@@ -46,6 +47,7 @@ mod session;
 mod settle;
 mod sources;
 mod target;
+mod trouble;
 mod wire;
 mod work;
 

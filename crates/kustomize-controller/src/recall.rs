@@ -32,7 +32,10 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
     }
     let cluster = site.target.cluster();
     let lease = cluster.watch_owned(inventory.ids().map(|id| (id.group.as_str(), id.kind.as_str())));
-    if !cluster.synced(&lease, PATIENCE).await {
+    let synced = cluster.synced(&lease, PATIENCE).await;
+    // Whatever comes of this, the next steps want these watches too.
+    session.lease = Some(lease);
+    if !synced {
         return;
     }
     let members: Vec<_> = inventory
@@ -48,7 +51,6 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
         return;
     }
     let health = health::resume(site, members.iter().map(|(id, _)| id)).await;
-    session.lease = Some(lease);
     session.settled = Some(Settled {
         inputs: inputs.clone(),
         reads: None,
@@ -60,7 +62,13 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
 }
 
 /// Trusts members of the same build that are as an earlier life left them.
-pub(crate) fn trust(site: &Site<'_>, inputs: &Inputs, digest: &str, session: &mut Session, objects: &[Object]) {
+pub(crate) fn trust(
+    site: &Site<'_>,
+    inputs: &Inputs,
+    digest: &str,
+    session: &mut Session,
+    objects: &[Object],
+) {
     let Some(settled) = &session.settled else { return };
     let same = settled.inputs.generation == inputs.generation && settled.inputs.target == inputs.target;
     if settled.reads.is_some() || !same || settled.digest != digest {
@@ -68,7 +76,8 @@ pub(crate) fn trust(site: &Site<'_>, inputs: &Inputs, digest: &str, session: &mu
     }
     for object in objects {
         let id = object.id();
-        let left = settled.members.iter().find(|(member, _)| *member == id).and_then(|(_, state)| state.as_ref());
+        let left =
+            settled.members.iter().find(|(member, _)| *member == id).and_then(|(_, state)| state.as_ref());
         let (Some((uid, key)), Some(seen)) = (left, site.target.cluster().known(&id)) else { continue };
         if seen.uid == *uid && seen.drift_key == *key {
             session.memory.trust(&Desired::from(object.clone()), &id, &seen);

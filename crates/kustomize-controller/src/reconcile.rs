@@ -34,7 +34,10 @@ const FETCH_LEAST: Duration = Duration::from_secs(5);
 const FETCH_MOST: Duration = Duration::from_secs(30);
 
 /// One visit of one Kustomization.
-pub(crate) async fn reconcile(context: Arc<Context>, scope: Scope<Kustomization>) -> Pass<KustomizationFacts> {
+pub(crate) async fn reconcile(
+    context: Arc<Context>,
+    scope: Scope<Kustomization>,
+) -> Pass<KustomizationFacts> {
     let key = scope.key();
     let conditions = scope.previous().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let mut book = Book::open(scope.facts(), conditions);
@@ -69,7 +72,11 @@ fn fail(
         }
         book.tell(note);
     }
-    if !matches!(failure, Failure::Apply { .. }) {
+    if matches!(failure, Failure::Prune(_)) {
+        // What could be pruned is recorded as gone already, so the next attempt needs another plan.
+        session.work = None;
+    }
+    if !matches!(failure, Failure::Apply { .. } | Failure::Stopped { .. }) {
         session.told = None;
     }
     failure.verdict(&context.options, retry)
@@ -85,7 +92,7 @@ async fn visit(
     let request = Request::read(&scope.object, &context.options)?;
     let artifact = admit(context, scope, &request, session).await?;
     book.subject = Subject::of(&artifact);
-    let fresh = matches!(scope.trigger, Trigger::Spec | Trigger::Requested | Trigger::Source);
+    let fresh = matches!(scope.trigger, Trigger::Spec | Trigger::Requested);
     let read = observe::references(context, &scope.object, fresh).await.map_err(Failure::Build)?;
     let target = context.targets.of(&request, &read).await?;
     let site = Site { context, scope, request: &request, target: &target };
@@ -94,10 +101,16 @@ async fn visit(
         recall::recall(&site, &inputs, session, book).await;
     }
     let index = match &session.settled {
-        Some(settled) if settled.inputs.artifact != inputs.artifact => context.artifacts.index(&artifact).await,
+        Some(settled) if settled.inputs.artifact != inputs.artifact => {
+            context.artifacts.index(&artifact).await
+        }
         _ => None,
     };
-    match choose(session, &inputs, index.as_deref()) {
+    let course = choose(session, &inputs, index.as_deref());
+    if course == Course::Build {
+        tell_canceled(&site, session, book);
+    }
+    match course {
         Course::Rest => {
             if let Some(verdict) = rest::rest(&site, &inputs, session, book, began).await? {
                 return Ok(verdict);
@@ -120,6 +133,22 @@ async fn visit(
     outcome
 }
 
+/// A wait for health that something newer has put an end to.
+fn tell_canceled(site: &Site<'_>, session: &Session, book: &mut Book) {
+    let waiting = session.work.as_ref().and_then(|work| work.checking.as_ref());
+    let gate = site.context.options.gates.cancel_health_check_on_new_revision;
+    if !gate || waiting.is_none_or(|checking| checking.failed.is_some()) {
+        return;
+    }
+    let by = match site.scope.trigger {
+        Trigger::Source => site.request.source.to_string(),
+        _ => format!("Kustomization/{}", site.request.key),
+    };
+    let text = format!("Health checks canceled due to new reconciliation triggered by {by}");
+    let note = book.subject.info(ks::HEALTH_CHECK_CANCELED, text);
+    book.tell(note);
+}
+
 /// Passes the gate, or says what it waits for.
 async fn admit(
     context: &Context,
@@ -132,7 +161,9 @@ async fn admit(
     let observed = observe::observe(context, request).await;
     let stop = match gate::judge(request, &scope.object, &observed, &context.options) {
         Ok(artifact) => {
-            session.stopped = None;
+            if session.stopped.take().is_some() {
+                session.told = None;
+            }
             return Ok(artifact);
         }
         Err(stop) => stop,
@@ -160,7 +191,7 @@ fn inputs(scope: &Scope<Kustomization>, request: &Request, artifact: &Artifact, 
         generation: scope.object.metadata.generation.unwrap_or_default(),
         artifact: artifact.digest.clone(),
         references: references.collect(),
-        target: target::describe(request),
+        target: target::describe(&scope.object, request),
     }
 }
 
@@ -215,11 +246,13 @@ async fn build(
         tracing::warn!(id = %entry.id, "an inventory entry cannot be read and is dropped");
     }
     let repairs = session.settled.as_ref().is_some_and(|settled| settled.inputs == inputs);
+    if !repairs {
+        // What is desired is another matter now.
+        session.contests.clear();
+    }
     recall::trust(site, &inputs, &rendered.digest, session, &objects);
-    let policy = Policy {
-        prune: site.request.prune,
-        custom_stage_kinds: context.options.stage_kinds.clone(),
-    };
+    let policy =
+        Policy { prune: site.request.prune, custom_stage_kinds: context.options.stage_kinds.clone() };
     let build = Build { inputs, reads: rendered.reads, digest: rendered.digest, objects, began, repairs };
     session.work = Some(Work::plan(build, &recorded, &policy));
     Ok(())
@@ -273,9 +306,11 @@ async fn place(
             continue;
         }
         let id = object.id();
-        let placed = target.cluster().place(&id).await.map_err(|failure| Failure::Client(failure.to_string()))?;
+        let placed =
+            target.cluster().place(&id).await.map_err(|failure| Failure::Client(failure.to_string()))?;
         if placed.namespace.is_empty()
-            && let Some(metadata) = object.value_mut().get_mut("metadata").and_then(|metadata| metadata.as_object_mut())
+            && let Some(metadata) =
+                object.value_mut().get_mut("metadata").and_then(|metadata| metadata.as_object_mut())
         {
             metadata.remove("namespace");
         }

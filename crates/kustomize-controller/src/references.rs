@@ -52,6 +52,11 @@ impl References {
         slot.get_or_try_init(|| fetch(client.clone(), key)).await.cloned()
     }
 
+    /// The object has changed: no earlier read is shared any more.
+    pub(crate) fn forget(&self, key: &ReferenceKey) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     fn slot(&self, key: &ReferenceKey, fresh: bool) -> Slot {
         let now = Instant::now();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +76,11 @@ async fn fetch(client: Client, key: &ReferenceKey) -> Result<Option<Arc<Values>>
             api.get_opt(&key.name).await?.map(|map| Values {
                 version: map.metadata.resource_version.unwrap_or_default(),
                 data: Redacted::new(
-                    map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes())).collect(),
+                    map.data
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|(key, text)| (key, text.into_bytes()))
+                        .collect(),
                 ),
             })
         }

@@ -1,5 +1,7 @@
 //! The end of a Kustomization: what becomes of its objects.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use sluice_api::kustomize::v1::reason as ks;
@@ -7,16 +9,20 @@ use sluice_api::kustomize::v1::{DeletionPolicy, Kustomization};
 use sluice_api::{Managed as _, reason as common};
 use sluice_apply::{Action, Deletion, Gone, ObjectId, Target};
 use sluice_runtime::{Readiness, Scope, Verdict};
+use sluice_types::Retry;
 
 use crate::context::Context;
-use crate::deploy::deletion;
 use crate::health;
 use crate::observe;
+use crate::policy;
 use crate::request::Request;
 use crate::settle::Book;
 
 /// How often objects that cannot be watched are looked at while they terminate.
-const POLL: std::time::Duration = std::time::Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(2);
+/// The first and the longest pause between attempts to delete objects.
+const LEAST: Duration = Duration::from_millis(750);
+const MOST: Duration = Duration::from_secs(900);
 
 /// What has to be done for a Kustomization that is being deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +60,7 @@ pub(crate) async fn release(context: &Context, scope: &Scope<Kustomization>, boo
     let ids: Vec<ObjectId> = inventory.ids().cloned().collect();
     match prepare(context, scope).await {
         Ok(Some((request, target))) => {
-            let options = deletion(context, &request);
+            let options = policy::deleting(context, &request);
             let deletion = target.delete(&ids, &options, &scope.cancel).await;
             settle(scope, book, &request, &target, deletion, fate).await
         }
@@ -65,10 +71,18 @@ pub(crate) async fn release(context: &Context, scope: &Scope<Kustomization>, boo
             Verdict::Released
         }
         Err(text) => {
-            book.tell(book.subject.error(ks::PRUNE_FAILED, format!("pruning for deleted resource failed: {text}")));
-            Verdict::failed(ks::PRUNE_FAILED, text)
+            book.tell(
+                book.subject.error(ks::PRUNE_FAILED, format!("pruning for deleted resource failed: {text}")),
+            );
+            failed(scope, text)
         }
     }
+}
+
+/// A deletion that failed is tried again sooner than any interval.
+fn failed(scope: &Scope<Kustomization>, message: String) -> Verdict {
+    let delay = LEAST.saturating_mul(1 << scope.attempt.min(20)).min(MOST);
+    Verdict::Failed { reason: ks::PRUNE_FAILED, message, retry: Retry::After(delay) }
 }
 
 /// The way to the objects; `None` when the account that owned them is gone.
@@ -112,8 +126,10 @@ async fn settle(
     let lines: Vec<String> =
         deletion.changes().map(|(id, action)| format!("{} {action}", id.subject())).collect();
     if let Some(text) = deletion.error() {
-        book.tell(book.subject.error(ks::PRUNE_FAILED, format!("pruning for deleted resource failed: {text}")));
-        return Verdict::failed(ks::PRUNE_FAILED, text);
+        book.tell(
+            book.subject.error(ks::PRUNE_FAILED, format!("pruning for deleted resource failed: {text}")),
+        );
+        return failed(scope, text);
     }
     if scope.cancel.is_cancelled() && deletion.survivors().next().is_some() {
         return Verdict::Again;
@@ -134,7 +150,7 @@ async fn settle(
     }
     let left = match target.remaining(&terminating).await {
         Ok(left) => left,
-        Err(error) => return Verdict::failed(ks::PRUNE_FAILED, error.to_string()),
+        Err(error) => return failed(scope, error.to_string()),
     };
     if left.is_empty() {
         book.tell(book.subject.info(common::PROGRESSING, changes));

@@ -23,7 +23,9 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// True when both differ at most by the artifact.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        self.generation == other.generation && self.references == other.references && self.target == other.target
+        self.generation == other.generation
+            && self.references == other.references
+            && self.target == other.target
     }
 }
 
@@ -64,7 +66,12 @@ mod tests {
     use serde_json::json;
 
     fn id(name: &str) -> ObjectId {
-        ObjectId { namespace: "apps".into(), name: name.into(), group: String::new(), kind: "ConfigMap".into() }
+        ObjectId {
+            namespace: "apps".into(),
+            name: name.into(),
+            group: String::new(),
+            kind: "ConfigMap".into(),
+        }
     }
 
     fn inputs() -> Inputs {

@@ -157,7 +157,8 @@ mod tests {
         render(&job)
     }
 
-    const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: x}\ndata: {a: '${v:=b}'}\n";
+    const MAP: &str =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: x}\ndata: {a: '${v:=b}'}\n";
 
     #[test]
     fn objects_are_marked_after_their_digest_was_taken() {
@@ -172,7 +173,8 @@ mod tests {
 
     #[test]
     fn variables_are_substituted_when_there_are_some_or_always() {
-        let value = |spec| build(&[("app/c.yaml", MAP)], spec).unwrap().objects[0].value()["data"]["a"].clone();
+        let value =
+            |spec| build(&[("app/c.yaml", MAP)], spec).unwrap().objects[0].value()["data"]["a"].clone();
         assert_eq!(value(json!({"postBuild": {}})), "${v:=b}");
         assert_eq!(value(json!({"postBuild": {"substituteStrategy": "Always"}})), "b");
         assert_eq!(value(json!({"postBuild": {"substitute": {"v": "z"}}})), "z");

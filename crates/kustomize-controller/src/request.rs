@@ -152,7 +152,11 @@ impl Request {
             force: spec.force.unwrap_or_default(),
             account: text(&spec.service_account_name).or_else(|| text(&options.default_service_account)),
             cluster: spec.kube_config.clone(),
-            substitutes: spec.post_build.as_ref().map(|post| post.substitute_from.clone()).unwrap_or_default(),
+            substitutes: spec
+                .post_build
+                .as_ref()
+                .map(|post| post.substitute_from.clone())
+                .unwrap_or_default(),
             ignore: spec.ignore.clone(),
             key,
         })
@@ -263,14 +267,20 @@ mod tests {
 
     #[test]
     fn a_timeout_is_never_shorter_than_thirty_seconds() {
-        for (given, expected) in [(json!({"timeout": "1s"}), 30), (json!({"interval": "10s"}), 30), (json!({"timeout": "2m"}), 120)] {
+        for (given, expected) in [
+            (json!({"timeout": "1s"}), 30),
+            (json!({"interval": "10s"}), 30),
+            (json!({"timeout": "2m"}), 120),
+        ] {
             assert_eq!(read(given).unwrap().timeout, Duration::from_secs(expected));
         }
     }
 
     #[test]
     fn a_path_never_leaves_the_artifact() {
-        for (given, expected) in [("../../etc", "etc"), ("./apps//x/", "apps/x"), ("/abs", "abs"), ("a/../../b", "b")] {
+        for (given, expected) in
+            [("../../etc", "etc"), ("./apps//x/", "apps/x"), ("/abs", "abs"), ("a/../../b", "b")]
+        {
             assert_eq!(read(json!({"path": given})).unwrap().path.as_str(), expected);
         }
     }
@@ -293,7 +303,8 @@ mod tests {
     fn what_only_another_spec_can_help_is_refused_in_the_contract_s_words() {
         let decryption = read(json!({"decryption": {"provider": "sops"}})).unwrap_err();
         assert!(decryption.to_string().starts_with("spec.decryption.provider 'sops' is not available"));
-        let account = read(json!({"decryption": {"provider": "sops", "serviceAccountName": "x"}})).unwrap_err();
+        let account =
+            read(json!({"decryption": {"provider": "sops", "serviceAccountName": "x"}})).unwrap_err();
         assert_eq!(
             account.to_string(),
             "to use spec.decryption.serviceAccountName for decryption authentication please enable the \
@@ -301,7 +312,11 @@ mod tests {
         );
         let rule = json!([{"apiVersion": "x/v1", "kind": "Y", "current": "status.("}]);
         let expression = read(json!({"healthCheckExprs": rule})).unwrap_err();
-        assert!(expression.to_string().starts_with("Reconciliation failed terminally due to configuration error: "));
+        assert!(
+            expression
+                .to_string()
+                .starts_with("Reconciliation failed terminally due to configuration error: ")
+        );
     }
 
     #[test]
@@ -321,7 +336,8 @@ mod tests {
             ]},
             "kubeConfig": {"secretRef": {"name": "k"}},
         }));
-        let names: Vec<_> = referenced(&object).into_iter().map(|(kind, name)| format!("{}/{name}", kind.as_str())).collect();
+        let names: Vec<_> =
+            referenced(&object).into_iter().map(|(kind, name)| format!("{}/{name}", kind.as_str())).collect();
         assert_eq!(names, ["Secret/k", "Secret/s", "ConfigMap/c"]);
     }
 }

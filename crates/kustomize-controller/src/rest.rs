@@ -36,7 +36,8 @@ pub(crate) async fn rest(
     if moved || told {
         settled.inputs = inputs.clone();
         let took = began.elapsed();
-        let applied = remembered::digest(inputs, settled.members.iter().map(|(id, state)| (id, state.clone())));
+        let applied =
+            remembered::digest(inputs, settled.members.iter().map(|(id, state)| (id, state.clone())));
         book.advance();
         book.count(&settled.digest.clone(), ks::RECONCILIATION_SUCCEEDED, now(), took, applied);
         book.tell(book.subject.finished(took, site.request.interval));

@@ -2,7 +2,7 @@
 //! never correctness. A pass takes the whole of it and gives it back, so a pass that dies leaves nothing half
 //! true behind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sluice_api::Artifact;
@@ -41,6 +41,9 @@ pub(crate) struct Session {
     pub(crate) recalled: bool,
 }
 
+/// UID and drift key of an object as it was left.
+pub(crate) type Left = (Arc<str>, Fingerprint);
+
 /// A success.
 #[derive(Debug)]
 pub(crate) struct Settled {
@@ -50,7 +53,7 @@ pub(crate) struct Settled {
     /// Digest of what was built.
     pub(crate) digest: String,
     /// The members with the state that they were left in; `None` for those that are left alone.
-    pub(crate) members: Vec<(ObjectId, Option<(Arc<str>, Fingerprint)>)>,
+    pub(crate) members: Vec<(ObjectId, Option<Left>)>,
     /// Health, where it was asked for.
     pub(crate) health: Option<HealthWatch>,
     /// Since when it is not healthy any more.
@@ -81,6 +84,8 @@ pub(crate) struct Work {
     pub(crate) checking: Option<Checking>,
     /// True when a member was created, changed or deleted.
     pub(crate) changed: bool,
+    /// Members that this very work applied before: to apply them once more is a repair.
+    pub(crate) touched: HashSet<ObjectId>,
 }
 
 /// The wait for health.
@@ -99,10 +104,13 @@ struct Outline {
     health: bool,
 }
 
+/// A session, unless a pass has it, and what may be known of it meanwhile.
+type Entry = (Outline, Option<Box<Session>>);
+
 /// The sessions of all Kustomizations.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    table: Mutex<HashMap<Key, (Outline, Option<Box<Session>>)>>,
+    table: Mutex<HashMap<Key, Entry>>,
 }
 
 /// What a new artifact means for a Kustomization.
@@ -145,7 +153,13 @@ impl Sessions {
     }
 
     /// What this artifact means for the Kustomization.
-    pub(crate) fn news(&self, key: &Key, revision: Option<&str>, artifact: &Artifact, index: Option<&Index>) -> News {
+    pub(crate) fn news(
+        &self,
+        key: &Key,
+        revision: Option<&str>,
+        artifact: &Artifact,
+        index: Option<&Index>,
+    ) -> News {
         let outline = {
             let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
             table.get(key).map(|(outline, _)| outline.clone())
@@ -265,6 +279,10 @@ mod tests {
         assert_eq!(sessions.news(&key, Some("r1"), &artifact, None), News::Revision);
         assert_eq!(sessions.news(&key, Some("r2"), &artifact, None), News::Nothing);
         drop(sessions.take(&key));
-        assert_eq!(sessions.news(&key, Some("r2"), &artifact, None), News::Nothing, "a running pass hides nothing");
+        assert_eq!(
+            sessions.news(&key, Some("r2"), &artifact, None),
+            News::Nothing,
+            "a running pass hides nothing"
+        );
     }
 }

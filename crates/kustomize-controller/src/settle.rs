@@ -65,12 +65,20 @@ impl Book {
 
     /// Records an inventory.
     pub(crate) fn record(&mut self, inventory: &Inventory) {
-        let entries = inventory.entries().into_iter().map(|entry| InventoryEntry { id: entry.id, v: entry.v });
+        let entries =
+            inventory.entries().into_iter().map(|entry| InventoryEntry { id: entry.id, v: entry.v });
         self.facts.inventory = Some(Listed { entries: entries.collect() });
     }
 
     /// Counts an outcome that came after a build.
-    pub(crate) fn count(&mut self, digest: &str, status: Reason, at: Time, took: Duration, applied: Option<String>) {
+    pub(crate) fn count(
+        &mut self,
+        digest: &str,
+        status: Reason,
+        at: Time,
+        took: Duration,
+        applied: Option<String>,
+    ) {
         let mut metadata = self.subject.history();
         if let Some(applied) = applied {
             metadata.insert(keys::APPLIED.to_owned(), applied);

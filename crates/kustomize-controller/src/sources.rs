@@ -48,7 +48,8 @@ impl Sources {
 
     /// The source, or what an API server says where there is none. Waits until the first look is done.
     pub(crate) async fn get(&self, key: &SourceKey) -> Result<Arc<SourceObject>, String> {
-        let missing = || format!("{}.{} \"{}\" not found", key.kind, sluice_api::keys::source::GROUP, key.name);
+        let missing =
+            || format!("{}.{} \"{}\" not found", key.kind, sluice_api::keys::source::GROUP, key.name);
         let shelf = self.shelves.get(&key.kind).ok_or_else(missing)?;
         let mut looked = shelf.looked.subscribe();
         // The sender lives as long as the shelf.
@@ -143,7 +144,8 @@ impl Shelf {
             let meta = &object.metadata;
             (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
         };
-        let key = |place: &(String, String)| SourceKey { kind, namespace: place.0.clone(), name: place.1.clone() };
+        let key =
+            |place: &(String, String)| SourceKey { kind, namespace: place.0.clone(), name: place.1.clone() };
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Init => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::Client;
 use sluice_api::keys::kustomize::{FIELD_MANAGER, GROUP};
-use sluice_api::kustomize::v1::SubstituteKind;
+use sluice_api::kustomize::v1::{Kustomization, SubstituteKind};
 use sluice_apply::{
     Cluster, Dialect, Identity, KubeconfigError, KubeconfigPolicy, Remotes, Settings, Target,
 };
@@ -58,7 +58,10 @@ impl Targets {
         let _ = met.send(local.clone());
         Self {
             local,
-            remotes: Remotes::new(settings, KubeconfigPolicy { insecure_tls: options.insecure_kubeconfig_tls }),
+            remotes: Remotes::new(
+                settings,
+                KubeconfigPolicy { insecure_tls: options.insecure_kubeconfig_tls },
+            ),
             met,
             meetings: Mutex::new(Some(meetings)),
         }
@@ -98,7 +101,8 @@ impl Targets {
             secret: secret.clone(),
             key: key.unwrap_or("value").to_owned(),
         })?;
-        let remote = self.remotes.cluster(text).await.map_err(|source| Unreachable::Unusable { secret, source })?;
+        let remote =
+            self.remotes.cluster(text).await.map_err(|source| Unreachable::Unusable { secret, source })?;
         if remote.is_new {
             // Without a follower nothing but speed is lost.
             let _ = self.met.send(remote.cluster.clone());
@@ -116,11 +120,12 @@ fn identity(request: &Request) -> Identity {
     }
 }
 
-/// Names the target for comparison; what stands in the referred Secret is compared by its version.
-pub(crate) fn describe(request: &Request) -> String {
+/// Names whose objects go where for comparison; what stands in the referred Secret is compared by its version.
+pub(crate) fn describe(object: &Kustomization, request: &Request) -> String {
     let cluster = match &request.cluster {
         Some(reference) => reference.secret_ref.as_ref().map_or("?", |secret| secret.name.as_str()),
         None => "",
     };
-    format!("{cluster}/{}", request.account.as_deref().unwrap_or_default())
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    format!("{uid}/{cluster}/{}", request.account.as_deref().unwrap_or_default())
 }

@@ -1,7 +1,6 @@
 //! Which other objects wake which of ours.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -18,12 +17,10 @@ use tokio::sync::mpsc;
 
 use crate::context::Context;
 use crate::gate::{own_key, source_key};
+use crate::references::ReferenceKey;
 use crate::request::{self, SourceKey};
 use crate::session::News;
 use crate::{health, order};
-
-/// How long the path index of a new artifact is waited for before its Kustomizations are woken without.
-const INDEX: Duration = Duration::from_secs(2);
 
 /// Starts every watcher; each ends with the process.
 pub(crate) fn start(context: &Arc<Context>, host: &Host) {
@@ -32,7 +29,8 @@ pub(crate) fn start(context: &Arc<Context>, host: &Host) {
         let (context, fresh, client) = (context.clone(), fresh.clone(), host.client.clone());
         let namespace = host.scope.namespace.clone();
         spawn(host, async move {
-            let await_kind = |kind: SourceKind| context.targets.await_kind(keys::source::GROUP, kind.as_str());
+            let await_kind =
+                |kind: SourceKind| context.targets.await_kind(keys::source::GROUP, kind.as_str());
             context.sources.follow(kind, client, namespace.as_deref(), fresh, await_kind).await;
         });
     }
@@ -66,13 +64,14 @@ async fn sources(context: Arc<Context>, mut news: mpsc::Receiver<SourceKey>) {
         tokio::spawn(async move {
             let Ok(source) = context.sources.get(&key).await else { return };
             let Some(artifact) = &source.status.artifact else { return };
-            let index = tokio::time::timeout(INDEX, context.artifacts.index(artifact)).await.ok().flatten();
+            let index = context.artifacts.index(artifact).await;
             let mut all = context.handle.list();
             all.retain(|object| SourceKey::of(object) == key);
             order::by_dependencies(&mut all);
             for object in all {
                 let own = Key::of(&*object);
-                let applied = object.status.as_ref().and_then(|status| status.facts.last_applied_revision.as_deref());
+                let applied =
+                    object.status.as_ref().and_then(|status| status.facts.last_applied_revision.as_deref());
                 match context.sessions.news(&own, applied, artifact, index.as_deref()) {
                     News::Nothing => {}
                     News::Revision => context.handle.enqueue(&own, Urgency::Moved),
@@ -144,7 +143,11 @@ async fn signals(context: Arc<Context>, cluster: Cluster) {
 /// Labelled ConfigMaps and Secrets, by their metadata only.
 async fn configs<K>(context: Arc<Context>, host: Host, kind: SubstituteKind)
 where
-    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + Send + 'static,
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + 'static,
 {
     let api: Api<PartialObjectMeta<K>> = match &host.scope.namespace {
         Some(namespace) => Api::namespaced(host.client.clone(), namespace),
@@ -168,6 +171,8 @@ where
 }
 
 fn wake_referrers(context: &Context, kind: SubstituteKind, namespace: &str, name: &str) {
+    let changed = ReferenceKey { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+    context.references.forget(&changed);
     let mut all: Vec<Arc<Kustomization>> = context.handle.list();
     all.retain(|object| {
         object.metadata.namespace.as_deref() == Some(namespace)

@@ -1,6 +1,6 @@
 //! From built objects to work: what is applied in which order, what is claimed, what is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sluice_apply::Desired;
@@ -43,6 +43,7 @@ impl Work {
             left_alone: Vec::new(),
             checking: None,
             changed: false,
+            touched: HashSet::new(),
         }
     }
 }

@@ -187,6 +187,7 @@ pub(crate) fn generate(
     node::set_field(&mut object, "metadata", meta);
     let mut resource = Resource::new(object);
     resource.history.needs_hash = !options.is_some_and(|options| options.disable_name_suffix_hash);
+    resource.history.generated = true;
     resource.history.behavior = Behavior::parse(&generator.behavior);
     Ok(resource)
 }

@@ -88,9 +88,6 @@ impl Images {
     }
 
     fn set(&self, at: &mut Node) -> Result<()> {
-        if at.is_null() {
-            return Ok(());
-        }
         let Some(text) = at.text() else { return Err(node::wrong_kind(at, node::Shape::Scalar)) };
         match self.renamed(text) {
             Some(renamed) => node::set_scalar(at, renamed),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::error::{Result, bad};
+use crate::node::DEEPEST;
 
 /// One operation of a patch.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,14 +116,30 @@ fn existing(length: usize, key: &str) -> Result<usize> {
     if at < 0 || at >= size { Err(invalid(index)) } else { usize::try_from(at).map_err(|_| invalid(index)) }
 }
 
+/// The value under a key. A key that an object lacks reads as null.
 fn get<'a>(container: &'a Value, key: &str) -> Result<&'a Value> {
     match container {
-        Value::Object(map) => {
-            map.get(key).ok_or_else(|| bad!("unable to get nonexistent key: {key}: missing value"))
-        }
+        Value::Object(map) => Ok(map.get(key).unwrap_or(&Value::Null)),
         Value::Array(list) => list.get(existing(list.len(), key)?).ok_or_else(|| invalid(0)),
         _ => Err(bad!("missing value")),
     }
+}
+
+/// Refuses values that would make the document too deep to be walked.
+fn check_depth(path: &str, value: &Value) -> Result<()> {
+    fn fits(value: &Value, left: usize) -> bool {
+        left > 0
+            && match value {
+                Value::Array(list) => list.iter().all(|item| fits(item, left - 1)),
+                Value::Object(map) => map.values().all(|item| fits(item, left - 1)),
+                _ => true,
+            }
+    }
+    let used = path.matches('/').count();
+    if used < DEEPEST && fits(value, DEEPEST - used) {
+        return Ok(());
+    }
+    Err(crate::error::Error::limit("depth of an object", DEEPEST))
 }
 
 fn insert(container: &mut Value, key: &str, value: Value) -> Result<()> {
@@ -168,6 +185,7 @@ fn add(document: &mut Value, operation: &Operation) -> Result<()> {
         return Err(bad!("add operation does not apply: doc is missing path: \"{path}\": missing value"));
     };
     let value = operation.value.clone().unwrap_or(Value::Null);
+    check_depth(path, &value)?;
     insert(container, &key, value).map_err(|error| error.wrap(format!("error in add for path: '{path}'")))
 }
 
@@ -182,6 +200,7 @@ fn remove(document: &mut Value, operation: &Operation) -> Result<()> {
 fn replace(document: &mut Value, operation: &Operation) -> Result<()> {
     let path = path_of(operation, "replace")?;
     let value = operation.value.clone().unwrap_or(Value::Null);
+    check_depth(path, &value)?;
     if path.is_empty() {
         if !value.is_object() && !value.is_array() {
             return Err(bad!("replace operation value must be object or array"));
@@ -218,6 +237,7 @@ fn relocate(document: &mut Value, operation: &Operation) -> Result<()> {
     get(container, &key).map_err(|error| error.wrap(format!("error in move for path: '{key}'")))?;
     let value = take(container, &key).map_err(|error| error.wrap(format!("error in move for path: '{key}'")))?;
     let path = path_of(operation, "move")?;
+    check_depth(path, &value)?;
     let Some((container, key)) = find(document, path) else {
         return Err(bad!("move operation does not apply: doc is missing destination path: {path}: missing value"));
     };
@@ -235,6 +255,7 @@ fn copy(document: &mut Value, operation: &Operation, copied: &mut usize) -> Resu
         return Err(crate::error::Error::limit("size of copies in a JSON patch", MOST_COPIED));
     }
     let path = path_of(operation, "copy")?;
+    check_depth(path, &value)?;
     let Some((container, key)) = find(document, path) else {
         return Err(bad!("copy operation does not apply: doc is missing destination path: {path}: missing value"));
     };

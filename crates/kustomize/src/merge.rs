@@ -1,10 +1,10 @@
 //! Strategic merging of a patch into an object.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sluice_manifest::yaml::{Node, NodeValue, Tag};
 
-use crate::error::{Result, bad};
+use crate::error::{Error, Result, bad};
 use crate::node::{self, Shape, shape};
 use crate::schema::{Schema, Schemas};
 
@@ -40,6 +40,9 @@ enum Directive {
 }
 
 const DIRECTIVE: &str = "$patch";
+
+/// Longest list that is merged element against element.
+const LONGEST: usize = 4_000;
 
 /// Merges `patch` into `target`. `None` when the patch deletes the whole object.
 pub(crate) fn merge(target: Node, patch: &Node, schemas: &Schemas) -> Result<Option<Node>> {
@@ -292,6 +295,15 @@ impl<'a> Walk<'a> {
         if keys.len() > 1 {
             unite(&mut values);
         }
+        if let ([key], false) = (&keys[..], primitive)
+            && lists.is_plain(key)
+        {
+            self.plain(&mut lists, key, &values, same, elements)?;
+            return Ok(lists.into_node(dest));
+        }
+        if lists.all.len() > LONGEST {
+            return Err(Error::limit("number of elements in a list merged by keys that are missing or repeated", LONGEST));
+        }
         let mut added: Vec<usize> = Vec::new();
         let mut used_keys: Vec<String> = Vec::new();
         for wanted in &values {
@@ -311,9 +323,32 @@ impl<'a> Walk<'a> {
         if !values.is_empty() {
             lists.dest = lists.append(added, &used_keys);
         }
-        let order = std::mem::take(&mut lists.dest);
-        dest.value = NodeValue::Sequence(order.into_iter().map(|at| lists.all[at].clone()).collect());
-        Ok(dest)
+        Ok(lists.into_node(dest))
+    }
+
+    /// The common case: one key that every element has, and none twice.
+    fn plain(
+        &self,
+        lists: &mut Lists,
+        key: &str,
+        values: &[Vec<String>],
+        same: bool,
+        schema: Option<Schema<'a>>,
+    ) -> Result<()> {
+        let mine = lists.places(&lists.dest, key);
+        let theirs = lists.origin.as_ref().map(|list| lists.places(list, key)).unwrap_or_default();
+        let keys = [key.to_owned()];
+        let mut order = Vec::with_capacity(values.len());
+        for value in values {
+            let Some(text) = value.first() else { continue };
+            let (own, other) = (mine.get(text).copied(), theirs.get(text).copied());
+            if let Some(at) = self.element_at(lists, (own, other), &keys, value, same, schema)? {
+                // What is there already wins over what would take its place.
+                order.push(own.unwrap_or(at));
+            }
+        }
+        lists.dest = order;
+        Ok(())
     }
 
     /// Merges the elements the keys point at; the place of the result, or `None` when it is to go.
@@ -328,7 +363,19 @@ impl<'a> Walk<'a> {
         let (keys, values) = valid(&[values.to_vec()], values, keys);
         let mine = lists.find(&lists.dest, &keys, &values);
         let theirs = lists.origin.as_ref().and_then(|origin| lists.find(origin, &keys, &values));
-        let at = match (mine, theirs) {
+        self.element_at(lists, (mine, theirs), &keys, &values, same, schema)
+    }
+
+    fn element_at(
+        &self,
+        lists: &mut Lists,
+        found: (Option<usize>, Option<usize>),
+        keys: &[String],
+        values: &[String],
+        same: bool,
+        schema: Option<Schema<'a>>,
+    ) -> Result<Option<usize>> {
+        let at = match found {
             (None, None) => return Ok(None),
             (Some(mine), Some(theirs)) if same || mine == theirs => {
                 let value = std::mem::replace(&mut lists.all[mine], Node::null());
@@ -366,7 +413,7 @@ impl<'a> Walk<'a> {
         if node::is_null_or_empty_map(&lists.all[at]) {
             return Ok(None);
         }
-        for (key, value) in keys.iter().zip(&values) {
+        for (key, value) in keys.iter().zip(values) {
             let element = &mut lists.all[at];
             if element.is_mapping() && !key.is_empty() && element.get(key).is_none() && !value.is_empty() {
                 element.set(key, Node { tag: Tag::Custom("".into()), ..Node::string(value.as_str()) });
@@ -385,6 +432,34 @@ struct Lists {
 }
 
 impl Lists {
+    /// Whether no key is missing or repeated in either list.
+    fn is_plain(&self, key: &str) -> bool {
+        let distinct = |list: &[usize]| {
+            let mut seen = HashSet::with_capacity(list.len());
+            list.iter().all(|at| {
+                let node = &self.all[*at];
+                let text = node::key_text(node, key);
+                !text.is_empty() && node.is_mapping() && seen.insert(text)
+            })
+        };
+        distinct(&self.dest) && self.origin.as_deref().is_none_or(distinct)
+    }
+
+    fn places(&self, list: &[usize], key: &str) -> HashMap<String, usize> {
+        list.iter().map(|at| (node::key_text(&self.all[*at], key).to_owned(), *at)).collect()
+    }
+
+    fn into_node(mut self, mut dest: Node) -> Node {
+        let order = std::mem::take(&mut self.dest);
+        let take = |at| std::mem::replace(&mut self.all[at], Node::null());
+        // An element may stand twice only where keys are repeated.
+        let distinct = order.iter().collect::<HashSet<_>>().len() == order.len();
+        let items =
+            if distinct { order.into_iter().map(take).collect() } else { order.iter().map(|at| self.all[*at].clone()).collect() };
+        dest.value = NodeValue::Sequence(items);
+        dest
+    }
+
     fn hold_one(&mut self, node: Node) -> usize {
         self.all.push(node);
         self.all.len() - 1

@@ -158,6 +158,21 @@ pub(crate) fn to_text(node: &Node) -> String {
     yaml::emit_node(node)
 }
 
+/// Deeper trees than this are not made.
+pub(crate) const DEEPEST: usize = 500;
+
+/// The bytes of all texts and something for every node, and how deep the tree is.
+pub(crate) fn weigh(node: &Node) -> (usize, usize) {
+    match &node.value {
+        NodeValue::Scalar { text, .. } => (text.len() + 16, 1),
+        NodeValue::Sequence(items) => items.iter().map(weigh).fold((16, 1), |a, b| (a.0 + b.0, a.1.max(b.1 + 1))),
+        NodeValue::Mapping(pairs) => pairs.iter().fold((16, 1), |a, (key, value)| {
+            let (weight, depth) = weigh(value);
+            (a.0 + weight + key.text().map_or(0, str::len) + 16, a.1.max(depth + 1))
+        }),
+    }
+}
+
 /// Gives every scalar the type it is read back with once the tree was written.
 fn settle(node: &mut Node) {
     match &mut node.value {

@@ -47,6 +47,9 @@ pub struct Limits {
     pub resources: usize,
     /// Longest chain of kustomizations including each other.
     pub recursion: usize,
+    /// Most bytes everything may grow to: files counted as often as they are used, and what is copied,
+    /// labelled or replaced.
+    pub expanded: usize,
 }
 
 impl Default for Limits {
@@ -59,6 +62,7 @@ impl Default for Limits {
             nodes: 5_000_000,
             resources: 200_000,
             recursion: 64,
+            expanded: 512 << 20,
         }
     }
 }

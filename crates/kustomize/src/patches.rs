@@ -201,16 +201,7 @@ impl JsonEntry {
 
 /// Applies operations to the JSON form of a resource, with the annotations upstream keeps in there.
 fn apply_json(resource: &mut Resource, operations: &[Operation]) -> Result<()> {
-    let internal = resource.internal_annotations();
-    if !internal.is_empty() {
-        if let Some(meta) = resource.node.ensure_map("metadata")
-            && let Some(annotations) = meta.ensure_map("annotations")
-        {
-            for (key, value) in &internal {
-                annotations.set(key, Node::string(value.as_str()));
-            }
-        }
-    }
+    let internal = resource.expose_history();
     let mut value = resource.to_json()?;
     jsonpatch::apply(&mut value, operations)?;
     if !value.is_object() {
@@ -218,8 +209,8 @@ fn apply_json(resource: &mut Resource, operations: &[Operation]) -> Result<()> {
     }
     resource.node = Node::from(&value);
     let mut annotations = texts(resource.node.get("metadata").and_then(|meta| meta.get("annotations")));
-    for (key, _) in &internal {
-        annotations.remove(*key);
+    for key in internal {
+        annotations.remove(key);
     }
     resource.set_annotations(&annotations);
     Ok(())

@@ -61,9 +61,18 @@ fn field_specs(value: &Value) -> Result<Vec<FieldSpec>> {
     specs_from_json(value.get("fieldSpecs"))
 }
 
-/// Runs a generator; `None` when it makes nothing.
-pub(crate) fn run_generator(session: &Session<'_>, loader: &Loader, config: &Resource) -> Result<Vec<Resource>> {
+/// Refuses what is no built-in generator.
+pub(crate) fn check_generator(config: &Resource) -> Result<()> {
     refuse_external(config)?;
+    match config.kind() {
+        "ConfigMapGenerator" | "SecretGenerator" | "IAMPolicyGenerator" => Ok(()),
+        "HelmChartInflationGenerator" => Err(failed(config)(bad!("must specify --enable-helm"))),
+        _ => Err(unknown(config)),
+    }
+}
+
+/// Runs a generator that passed [`check_generator`].
+pub(crate) fn run_generator(session: &Session<'_>, loader: &Loader, config: &Resource) -> Result<Vec<Resource>> {
     let value = settings(config)?;
     match config.kind() {
         kind @ ("ConfigMapGenerator" | "SecretGenerator") => {
@@ -80,7 +89,6 @@ pub(crate) fn run_generator(session: &Session<'_>, loader: &Loader, config: &Res
             generate(session, loader, kind, &arguments, options.as_ref()).map(|resource| vec![resource])
         }
         "IAMPolicyGenerator" => iam_policy(session, &value),
-        "HelmChartInflationGenerator" => Err(failed(config)(bad!("must specify --enable-helm"))),
         _ => Err(unknown(config)),
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sluice_manifest::yaml::{self, Node};
 
-use crate::error::{Result, bad};
+use crate::error::{Error, Result, bad};
 use crate::gojson;
 use crate::id::{Gvk, ResId};
 use crate::kustomization::{FieldOptions, Replacement, Source, Target};
@@ -59,7 +59,7 @@ pub(crate) fn without_nulls(value: Value) -> Value {
 }
 
 /// Does one replacement.
-pub(crate) fn apply(list: &mut [Resource], replacement: &Replacement) -> Result<()> {
+pub(crate) fn apply(session: &Session<'_>, list: &mut [Resource], replacement: &Replacement) -> Result<()> {
     let (Some(targets), true) =
         (&replacement.targets, replacement.source.is_some() || replacement.source_value.is_some())
     else {
@@ -67,7 +67,7 @@ pub(crate) fn apply(list: &mut [Resource], replacement: &Replacement) -> Result<
     };
     let value = source_value(list, replacement)?;
     for target in targets {
-        apply_to(list, &value, target)?;
+        apply_to(session, list, &value, target)?;
     }
     Ok(())
 }
@@ -133,7 +133,8 @@ fn refine(value: &Node, options: Option<&FieldOptions>) -> Result<Node> {
     Ok(refined)
 }
 
-fn apply_to(list: &mut [Resource], value: &Node, target: &Target) -> Result<()> {
+fn apply_to(session: &Session<'_>, list: &mut [Resource], value: &Node, target: &Target) -> Result<()> {
+    let (weight, depth) = node::weigh(value);
     let Some(select) = &target.select else { return Err(bad!("target must specify resources to select")) };
     let pattern = Pattern::new(select).map_err(|error| error.wrap("error creating target selector"))?;
     let mut rejects = Vec::with_capacity(target.reject.len());
@@ -157,6 +158,10 @@ fn apply_to(list: &mut [Resource], value: &Node, target: &Target) -> Result<()> 
         }
         if ids.iter().any(|id| pattern.selects_id(id)) {
             for (field, parts) in &paths {
+                session.spend(weight)?;
+                if depth + parts.len() > node::DEEPEST {
+                    return Err(Error::limit("depth of an object", node::DEEPEST));
+                }
                 copy(&mut resource.node, value, field, parts, target.options.as_ref())?;
             }
         }

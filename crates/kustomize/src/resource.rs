@@ -84,6 +84,8 @@ pub(crate) struct History {
     pub(crate) former: Vec<Former>,
     pub(crate) prefixes: Vec<String>,
     pub(crate) suffixes: Vec<String>,
+    /// Whether a generator made it.
+    pub(crate) generated: bool,
     pub(crate) behavior: Behavior,
     pub(crate) needs_hash: bool,
     pub(crate) allow_name_change: bool,
@@ -148,6 +150,7 @@ impl Resource {
             },
             prefixes: list("prefixes"),
             suffixes: list("suffixes"),
+            generated: !get("generatorBehavior").is_empty(),
             behavior: Behavior::parse(get("generatorBehavior")),
             needs_hash: get("needsHashSuffix") == "enabled",
             allow_name_change: get("allowNameChange") == "enabled",
@@ -339,8 +342,19 @@ impl Resource {
         node::to_json(&self.node)
     }
 
-    /// The internal annotations upstream would hold in the tree, for patches that touch annotations.
-    pub(crate) fn internal_annotations(&self) -> Vec<(&'static str, String)> {
+    /// Writes the history into annotations, where upstream keeps it; returns their keys.
+    pub(crate) fn expose_history(&mut self) -> Vec<&'static str> {
+        let internal = self.internal_annotations();
+        let Some(meta) = self.node.ensure_map("metadata").filter(|_| !internal.is_empty()) else { return Vec::new() };
+        let Some(annotations) = meta.ensure_map("annotations") else { return Vec::new() };
+        for (key, value) in &internal {
+            annotations.set(key, Node::string(value.as_str()));
+        }
+        internal.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// The history as annotations.
+    fn internal_annotations(&self) -> Vec<(&'static str, String)> {
         let history = &self.history;
         let column = |part: fn(&Former) -> &str| history.former.iter().map(part).collect::<Vec<_>>().join(",");
         let mut list = Vec::new();
@@ -354,6 +368,9 @@ impl Resource {
         }
         if !history.suffixes.is_empty() {
             list.push((INTERNAL[3], history.suffixes.join(",")));
+        }
+        if history.generated {
+            list.push((INTERNAL[8], history.behavior.word().to_owned()));
         }
         if history.needs_hash {
             list.push((INTERNAL[9], "enabled".to_owned()));

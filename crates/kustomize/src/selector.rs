@@ -9,12 +9,23 @@ use crate::id::ResId;
 use crate::kustomization::Selector;
 use crate::resource::Resource;
 
-/// A pattern with Go's wording of what is wrong with it.
+/// What Go's parser calls the faults of a pattern.
+const FAULTS: &[(&str, &str)] = &[
+    ("unclosed group", "missing closing )"),
+    ("unopened group", "unexpected )"),
+    ("unclosed character class", "missing closing ]"),
+    ("repetition operator missing expression", "missing argument to repetition operator"),
+];
+
+/// A pattern, with Go's wording of what is wrong with it.
 pub(crate) fn compile(pattern: &str) -> Result<Regex> {
-    regex::RegexBuilder::new(pattern)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|error| bad!("error parsing regexp: {error}: `{pattern}`"))
+    regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| {
+        let text = error.to_string();
+        let fault = text.lines().next_back().unwrap_or("");
+        let fault = fault.strip_prefix("error: ").unwrap_or(fault);
+        let fault = FAULTS.iter().find(|(ours, _)| *ours == fault).map_or(fault, |(_, theirs)| theirs);
+        bad!("error parsing regexp: {fault}: `{pattern}`")
+    })
 }
 
 /// A pattern that must match the whole text; the empty one matches everything.
@@ -33,8 +44,6 @@ impl Whole {
         if pattern.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'/' || b == b'_') {
             return Ok(Self::Literal(pattern.to_owned()));
         }
-        // Compiled alone first, so that a stray parenthesis cannot pair with ours.
-        compile(pattern)?;
         compile(&format!("^(?:{pattern})$")).map(Self::Pattern)
     }
 

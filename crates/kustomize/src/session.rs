@@ -20,6 +20,7 @@ pub(crate) struct Session<'a> {
     pub(crate) options: &'a Options<'a>,
     bytes: Cell<usize>,
     reads: Cell<usize>,
+    expanded: Cell<usize>,
     pub(crate) warnings: RefCell<Vec<Warning>>,
     pub(crate) schemas: RefCell<Arc<Schemas>>,
     /// Whether some kustomization chose a schema already.
@@ -35,6 +36,7 @@ impl<'a> Session<'a> {
             options,
             bytes: Cell::new(0),
             reads: Cell::new(0),
+            expanded: Cell::new(0),
             warnings: RefCell::default(),
             schemas: RefCell::new(Arc::new(Schemas::new(options.openapi))),
             schema_chosen: Cell::new(false),
@@ -56,6 +58,13 @@ impl<'a> Session<'a> {
         yaml::Limits { bytes: limits.bytes, documents: limits.documents, depth: limits.depth, nodes: limits.nodes }
     }
 
+    /// Counts what is about to be multiplied.
+    pub(crate) fn spend(&self, bytes: usize) -> Result<()> {
+        let limit = self.options.limits.expanded;
+        self.expanded.set(self.expanded.get().saturating_add(bytes));
+        if self.expanded.get() > limit { Err(Error::limit("size of everything in bytes", limit)) } else { Ok(()) }
+    }
+
     pub(crate) fn check_count(&self, resources: usize) -> Result<()> {
         let limit = self.options.limits.resources;
         if resources > limit { Err(Error::limit("number of resources", limit)) } else { self.check() }
@@ -63,20 +72,8 @@ impl<'a> Session<'a> {
 
     /// A path as a reader of messages knows it.
     pub(crate) fn shown(&self, path: &RelPath) -> String {
-        format!("{}/{}", self.options.shown_root, path.as_str())
-    }
-
-    fn shown_directory(&self, path: &RelPath) -> String {
-        if path.is_root() && !self.options.shown_root.is_empty() {
-            self.options.shown_root.to_owned()
-        } else {
-            self.shown(path)
-        }
-    }
-
-    /// A directory as a reader of messages knows it.
-    pub(crate) fn show_root(&self, path: &RelPath) -> String {
-        self.shown_directory(path)
+        let root = self.options.shown_root;
+        if path.is_root() && !root.is_empty() { root.to_owned() } else { format!("{root}/{}", path.as_str()) }
     }
 
     /// Where a path as written in `root` lies; `Err` is the path as shown when it leaves the tree.
@@ -88,7 +85,7 @@ impl<'a> Session<'a> {
             },
             None => root.join(text),
         };
-        placed.map_err(|_| format!("{}/{text}", self.shown_directory(root).trim_end_matches('/')))
+        placed.map_err(|_| format!("{}/{text}", self.shown(root).trim_end_matches('/')))
     }
 
     /// The part of a path that is not there, as `lstat` would report it.
@@ -261,6 +258,7 @@ fn shift_lines(node: &mut Node, by: u32) {
 fn malformed(error: yaml::Error) -> Error {
     match error {
         yaml::Error::Limit { .. } => Error::new(ErrorKind::Limit, error.to_string()),
+        error if error.to_string().contains("exceeded max depth") => Error::new(ErrorKind::Limit, error.to_string()),
         error => Error::new(ErrorKind::MalformedYaml, format!("MalformedYAMLError: {error}")),
     }
 }
@@ -378,7 +376,7 @@ impl Loader {
                     return Err(bad!(
                         "security; file '{}' is not in or below '{}'",
                         session.shown(&path),
-                        session.show_root(&self.root)
+                        session.shown(&self.root)
                     ));
                 }
                 (real, kind)
@@ -388,6 +386,7 @@ impl Loader {
             return Err(bad!("read {}: is a directory", session.shown(&path)));
         }
         let content = session.read(&real)?;
+        session.spend(content.len() + 256)?;
         Ok((real, content))
     }
 
@@ -440,7 +439,7 @@ impl Loader {
             if visited.starts_with(&root) {
                 return Err(bad!(
                     "cycle detected: candidate root '{shown}' contains visited root '{}'",
-                    session.show_root(visited)
+                    session.shown(visited)
                 ));
             }
         }
@@ -459,7 +458,7 @@ impl Session<'_> {
         if kind != Kind::Directory {
             return Err(bad!("'{}': file is not directory", self.shown(path)));
         }
-        let shown = self.show_root(&real);
+        let shown = self.shown(&real);
         Ok((real, shown))
     }
 }

@@ -67,7 +67,7 @@ impl<'s, 'a> Target<'s, 'a> {
 
     fn load(session: &'s Session<'a>, loader: Loader, defaults: Arc<Config>) -> Result<Self> {
         session.check()?;
-        let shown = session.show_root(&loader.root);
+        let shown = session.shown(&loader.root);
         let mut found = None;
         for name in FILE_NAMES {
             match loader.load(session, name) {
@@ -156,7 +156,7 @@ impl<'s, 'a> Target<'s, 'a> {
 
     /// Loads the kustomization of a directory below or beside this one.
     fn child(&self, loader: Loader, path: &str) -> Result<Self> {
-        let shown = self.session.show_root(&loader.root);
+        let shown = self.session.shown(&loader.root);
         let mut child = Self::load(self.session, loader, self.defaults.clone())
             .map_err(|error| error.wrap(format!("couldn't make target for path '{shown}'")))?;
         child.origin = self.origin.as_ref().map(|origin| origin.append(path));
@@ -165,7 +165,7 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     fn shown(&self) -> String {
-        self.session.show_root(&self.loader.root)
+        self.session.shown(&self.loader.root)
     }
 
     /// Builds this kustomization and merges it into its parent's collection.
@@ -236,6 +236,9 @@ impl<'s, 'a> Target<'s, 'a> {
         let plugins = self
             .load_plugins(&kustomization.generators)
             .map_err(|error| error.wrap("loading generator plugins"))?;
+        for config in &plugins {
+            plugins::check_generator(config).map_err(|e| e.wrap("loading generator plugins: failed to load generator"))?;
+        }
         let lists =
             [("ConfigMap", &kustomization.config_map_generator), ("Secret", &kustomization.secret_generator)];
         for (kind, list) in lists {
@@ -425,7 +428,7 @@ fn label_fields(label: &Label, config: &Config) -> Result<Vec<FieldSpec>> {
 pub(crate) fn finish(session: &Session<'_>, acc: &mut Accumulator) -> Result<()> {
     add_hashes(&mut acc.resources)?;
     nameref::fix(&mut acc.resources, &acc.config)?;
-    let unused = acc.vars.resolve(&mut acc.resources, &acc.config.var_references)?;
+    let unused = acc.vars.resolve(session, &mut acc.resources, &acc.config.var_references)?;
     if !unused.is_empty() {
         session.warnings.borrow_mut().push(Warning {
             message: format!("well-defined vars that were never replaced: {}", unused.join(",")),

@@ -83,8 +83,8 @@ impl Transformer {
             }
             Self::Prefix { prefix, fields } => rename(resources, prefix, fields, true),
             Self::Suffix { suffix, fields } => rename(resources, suffix, fields, false),
-            Self::Labels { labels, fields } => set_entries(resources, labels, fields),
-            Self::Annotations { annotations, fields } => set_entries(resources, annotations, fields),
+            Self::Labels { labels, fields } => set_entries(session, resources, labels, fields),
+            Self::Annotations { annotations, fields } => set_entries(session, resources, annotations, fields),
             Self::Json(entry) => entry.apply(resources),
             Self::Replicas { replica, fields } => set_replicas(resources, replica, fields),
             Self::Images(images) => {
@@ -94,7 +94,7 @@ impl Transformer {
                 resources.list_mut().iter_mut().try_for_each(|resource| images.visit_fields(&mut resource.node))
             }
             Self::Replacement(list) => {
-                list.iter().try_for_each(|replacement| replacement::apply(resources.list_mut(), replacement))
+                list.iter().try_for_each(|replacement| replacement::apply(session, resources.list_mut(), replacement))
             }
             Self::ValueAdd { value, targets } => {
                 targets.iter().try_for_each(|target| add_value(resources, value, target))
@@ -141,6 +141,7 @@ fn set_namespaces(
     for resource in resources.list() {
         *present.entry(resource.id()).or_default() += 1;
     }
+    let mut conflict = None;
     for resource in resources.list_mut() {
         let before = resource.id();
         resource.remember_id();
@@ -152,11 +153,20 @@ fn set_namespaces(
         let count = present.entry(id.clone()).or_default();
         *count += 1;
         if *count != 1 {
-            let shown = resource.to_json().map(|value| crate::gojson::compact(&value)).unwrap_or_default();
-            return Err(bad!("namespace transformation produces ID conflict: [{shown} {shown}]"));
+            conflict = Some(id);
+            break;
         }
     }
-    Ok(())
+    let Some(id) = conflict else { return Ok(()) };
+    let same = resources.list().iter().filter(|resource| resource.id() == id);
+    let shown: Vec<String> = same
+        .map(|resource| {
+            let mut resource = resource.clone();
+            resource.expose_history();
+            resource.to_json().map(|value| crate::gojson::compact(&value)).unwrap_or_default()
+        })
+        .collect();
+    Err(bad!("namespace transformation produces ID conflict: [{}]", shown.join(" ")))
 }
 
 /// Sets the namespace of one object and what belongs to it.
@@ -249,10 +259,17 @@ fn rename(resources: &mut Resources, affix: &str, fields: &[FieldSpec], front: b
     Ok(())
 }
 
-fn set_entries(resources: &mut Resources, entries: &BTreeMap<String, String>, fields: &[FieldSpec]) -> Result<()> {
+fn set_entries(
+    session: &Session<'_>,
+    resources: &mut Resources,
+    entries: &BTreeMap<String, String>,
+    fields: &[FieldSpec],
+) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
+    let weight: usize = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+    session.spend(weight.saturating_mul(resources.len()))?;
     let fields: Vec<(&FieldSpec, Vec<String>)> =
         fields.iter().map(|spec| (spec, split_path(&spec.path, '/'))).collect();
     for resource in resources.list_mut() {

@@ -12,6 +12,7 @@ use crate::kustomization::Var;
 use crate::node::{self, Shape};
 use crate::path;
 use crate::resources::Resources;
+use crate::session::Session;
 
 /// The known variables by name.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +104,12 @@ impl Vars {
     }
 
     /// Replaces all variables; returns the names of those nobody used.
-    pub(crate) fn resolve(&self, resources: &mut Resources, fields: &[FieldSpec]) -> Result<Vec<String>> {
+    pub(crate) fn resolve(
+        &self,
+        session: &Session<'_>,
+        resources: &mut Resources,
+        fields: &[FieldSpec],
+    ) -> Result<Vec<String>> {
         if self.0.is_empty() {
             return Ok(Vec::new());
         }
@@ -118,7 +124,7 @@ impl Vars {
             for (spec, parts) in &fields {
                 if applies(&resource.node, spec) {
                     visit_parts(&mut resource.node, spec, parts, Create::Nothing, &mut |at| {
-                        replace_in(at, &values, &mut used)
+                        replace_in(session, at, &values, &mut used)
                     })?;
                 }
             }
@@ -145,14 +151,16 @@ impl Vars {
     }
 }
 
-fn replace_in(at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut BTreeSet<String>) -> Result<()> {
+fn replace_in(
+    session: &Session<'_>,
+    at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut BTreeSet<String>) -> Result<()> {
     if at.is_null() {
         return Ok(());
     }
     match node::shape(at) {
         Shape::Scalar => {
             if node::is_text(at) {
-                expand(at, values, used);
+                expand(session, at, values, used)?;
             }
             Ok(())
         }
@@ -162,7 +170,7 @@ fn replace_in(at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut B
                     return Err(bad!("invalid map key: value='{}'", key.text().unwrap_or("")));
                 }
                 if node::is_text(value) {
-                    expand(value, values, used);
+                    expand(session, value, values, used)?;
                 }
             }
             Ok(())
@@ -172,14 +180,19 @@ fn replace_in(at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut B
                 if !node::is_text(item) {
                     return Err(bad!("invalid value type expect a string"));
                 }
-                expand(item, values, used);
+                expand(session, item, values, used)?;
             }
             Ok(())
         }
     }
 }
 
-fn expand(at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut BTreeSet<String>) {
+fn expand(
+    session: &Session<'_>,
+    at: &mut Node,
+    values: &BTreeMap<&str, Option<Node>>,
+    used: &mut BTreeSet<String>,
+) -> Result<()> {
     let input = at.text().unwrap_or("").to_owned();
     let mut text = String::with_capacity(input.len());
     let mut rest = input.as_str();
@@ -204,10 +217,13 @@ fn expand(at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut BTree
                             used.insert(name.to_owned());
                             if input.len() == name.len() + 3 {
                                 // The variable is all there is: its type comes along.
+                                session.spend(value.text().map_or(0, str::len))?;
                                 *at = typed(value);
-                                return;
+                                return Ok(());
                             }
-                            text.push_str(value.text().unwrap_or(""));
+                            let value = value.text().unwrap_or("");
+                            session.spend(value.len())?;
+                            text.push_str(value);
                         }
                         _ => {
                             text.push_str("$(");
@@ -231,6 +247,7 @@ fn expand(at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut BTree
     }
     text.push_str(rest);
     *at = Node::string(text);
+    Ok(())
 }
 
 fn typed(value: &Node) -> Node {

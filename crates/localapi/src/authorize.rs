@@ -109,8 +109,12 @@ pub(crate) fn identify(
         None => Caller::admin(),
     };
     let Some(user) = header("impersonate-user") else { return Ok(own) };
-    let groups: Vec<String> =
-        headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+    let groups: Vec<String> = headers
+        .get_all("impersonate-group")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(str::to_owned)
+        .collect();
     if rbac {
         let mut wishes = Vec::new();
         match user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) {
@@ -145,8 +149,13 @@ pub(crate) fn allows(store: &Store, caller: &Caller, wish: &Wish<'_>) -> bool {
     };
     everywhere.iter().chain(&here).any(|binding| {
         let subjects = binding.get("subjects").and_then(Value::as_array);
-        let named = subjects.into_iter().flatten().any(|subject| is_subject(subject, caller, meta(binding, "namespace")));
-        named && role_of(store, binding).is_some_and(|role| rules(store, &role).iter().any(|rule| grants(rule, wish)))
+        let named = subjects
+            .into_iter()
+            .flatten()
+            .any(|subject| is_subject(subject, caller, meta(binding, "namespace")));
+        named
+            && role_of(store, binding)
+                .is_some_and(|role| rules(store, &role).iter().any(|rule| grants(rule, wish)))
     })
 }
 
@@ -170,7 +179,9 @@ fn role_of(store: &Store, binding: &Value) -> Option<Value> {
     let name = text(binding, "/roleRef/name");
     if text(binding, "/roleRef/kind") == "ClusterRole" {
         if name == "cluster-admin" && store.find(GROUP, "clusterroles", "", name).is_none() {
-            return Some(serde_json::json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}));
+            return Some(
+                serde_json::json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}),
+            );
         }
         return store.find(GROUP, "clusterroles", "", name).map(|role| (**role).clone());
     }

@@ -32,9 +32,13 @@ pub(crate) fn blank(kind: &Kind) -> Value {
         "NetworkPolicy" => json!({"metadata": {}, "spec": {"podSelector": {}}}),
         "RoleBinding" | "ClusterRoleBinding" => json!({"metadata": {}, "roleRef": {}}),
         "Role" | "ClusterRole" => json!({"metadata": {}, "rules": null}),
-        "Event" => json!({"metadata": {}, "involvedObject": {}, "source": {}, "eventTime": null, "firstTimestamp": null,
-            "lastTimestamp": null, "reportingComponent": "", "reportingInstance": ""}),
-        "CustomResourceDefinition" => json!({"metadata": {}, "spec": {"names": {}, "versions": null}, "status": {}}),
+        "Event" => {
+            json!({"metadata": {}, "involvedObject": {}, "source": {}, "eventTime": null, "firstTimestamp": null,
+            "lastTimestamp": null, "reportingComponent": "", "reportingInstance": ""})
+        }
+        "CustomResourceDefinition" => {
+            json!({"metadata": {}, "spec": {"names": {}, "versions": null}, "status": {}})
+        }
         _ => json!({"metadata": {}, "spec": {}, "status": {}}),
     }
 }
@@ -70,7 +74,9 @@ pub(crate) fn prepare_create(store: &mut Store, kind: &Kind, value: &mut Value) 
         }
         "DaemonSet" => {
             let status = section(value, "status");
-            for field in ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"] {
+            for field in
+                ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"]
+            {
                 status.insert(field.into(), json!(0));
             }
         }
@@ -156,7 +162,12 @@ pub(crate) fn prepare_update(kind: &Kind, old: &Value, value: &mut Value) {
                 let template = as_map(spec.entry("template").or_insert_with(|| json!({})));
                 let metadata = as_map(template.entry("metadata").or_insert_with(|| json!({})));
                 let own = as_map(metadata.entry("labels").or_insert_with(|| json!({})));
-                for key in ["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"] {
+                for key in [
+                    "batch.kubernetes.io/controller-uid",
+                    "batch.kubernetes.io/job-name",
+                    "controller-uid",
+                    "job-name",
+                ] {
                     if let Some(text) = kept.get(key) {
                         default_to(own, key, text.clone());
                     }

@@ -108,7 +108,7 @@ fn release(store: &mut Store, place: &Place, finalizer: &str) {
     let last = finalizers.is_empty();
     object::set_finalizers(&mut value, finalizers);
     store.put(&place.0, value);
-    let held = place.0.1 == "namespaces" && object::text(&object, "/spec/finalizers/0") != "";
+    let held = place.0.1 == "namespaces" && object::holds_content(&object);
     if last && !held {
         store.take(&place.0, &place.1);
     }
@@ -130,7 +130,7 @@ fn namespaces(store: &mut Store) {
         for content in store.contents(&name) {
             delete_place(store, &content);
         }
-        if store.contents(&name).is_empty() && object::text(&namespace, "/spec/finalizers/0") != "" {
+        if store.contents(&name).is_empty() && object::holds_content(&namespace) {
             let mut value = (*namespace).clone();
             section(&mut value, "spec").remove("finalizers");
             let free = object::finalizers(&value).is_empty();
@@ -155,7 +155,8 @@ fn definitions(store: &mut Store) {
 }
 
 fn retire(store: &mut Store, definition: &Value, place: &Place) {
-    let (group, plural) = (object::text(definition, "/spec/group"), object::text(definition, "/spec/names/plural"));
+    let (group, plural) =
+        (object::text(definition, "/spec/group"), object::text(definition, "/spec/names/plural"));
     let instances = (group.to_owned(), plural.to_owned());
     for object in store.list(&instances, "") {
         let key = (meta(&object, "namespace").to_owned(), meta(&object, "name").to_owned());
@@ -169,7 +170,8 @@ fn retire(store: &mut Store, definition: &Value, place: &Place) {
 
 /// Starts serving the kind and says so in the status.
 fn establish(store: &mut Store, definition: &Value, place: &Place) {
-    let (group, plural) = (object::text(definition, "/spec/group"), object::text(definition, "/spec/names/plural"));
+    let (group, plural) =
+        (object::text(definition, "/spec/group"), object::text(definition, "/spec/names/plural"));
     let generation = definition.pointer("/metadata/generation").cloned().unwrap_or(json!(1));
     let served = store.served(group, plural);
     if served == generation.as_u64() {
@@ -178,7 +180,8 @@ fn establish(store: &mut Store, definition: &Value, place: &Place) {
     let Some(kind) = Kind::from_definition(definition) else { return };
     store.serve(kind, generation.as_u64().unwrap_or(1));
     let versions = definition.pointer("/spec/versions").and_then(Value::as_array);
-    let stored = versions.into_iter().flatten().find(|v| v.get("storage").and_then(Value::as_bool) == Some(true));
+    let stored =
+        versions.into_iter().flatten().find(|v| v.get("storage").and_then(Value::as_bool) == Some(true));
     let stored = stored.and_then(|v| v.get("name")).cloned().unwrap_or_default();
     let names = definition.pointer("/spec/names").cloned().unwrap_or_default();
     let mut value = definition.clone();

@@ -69,7 +69,9 @@ fn walk(ty: Type<'_>, value: &Value, at: &Place, findings: &mut Findings) -> Opt
                 let path = join(&at.path, name);
                 let below = match ty.child(name) {
                     Some(below) => below,
-                    None if ty.node.embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") => {
+                    None if ty.node.embedded
+                        && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") =>
+                    {
                         out.insert(name.clone(), child.clone());
                         continue;
                     }
@@ -156,7 +158,9 @@ impl Misfit {
         };
         let Place { path, plain, owner } = at;
         Self {
-            decoding: format!("json: cannot unmarshal {found} into Go struct field {owner}.{plain} of type {wanted}"),
+            decoding: format!(
+                "json: cannot unmarshal {found} into Go struct field {owner}.{plain} of type {wanted}"
+            ),
             applying: format!(".{path}: expected {expected}, got {found}"),
         }
     }

@@ -28,7 +28,12 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn background() -> Self {
-        Self { propagation: Propagation::Background, uid: String::new(), version: String::new(), dry_run: false }
+        Self {
+            propagation: Propagation::Background,
+            uid: String::new(),
+            version: String::new(),
+            dry_run: false,
+        }
     }
 
     /// Reads `DeleteOptions` from the body, the query having the last word.
@@ -46,7 +51,8 @@ impl Options {
             "" | "Background" => Propagation::Background,
             other => return Err(Refusal::bad_request(format!("invalid propagationPolicy: {other:?}"))),
         };
-        let dry = body.get("dryRun").and_then(Value::as_array).is_some_and(|list| list.contains(&json!("All")));
+        let dry =
+            body.get("dryRun").and_then(Value::as_array).is_some_and(|list| list.contains(&json!("All")));
         Ok(Self {
             propagation,
             uid: object::text(body, "/preconditions/uid").to_owned(),
@@ -63,7 +69,12 @@ pub(crate) enum Deleted {
 }
 
 /// Deletes one object.
-pub(crate) fn delete(store: &mut Store, kind: &Kind, key: &Key, options: &Options) -> Result<Deleted, Refusal> {
+pub(crate) fn delete(
+    store: &mut Store,
+    kind: &Kind,
+    key: &Key,
+    options: &Options,
+) -> Result<Deleted, Refusal> {
     let resource = kind.resource();
     let subject = kind.subject(&key.1);
     let old = store.get(&resource, key).cloned().ok_or_else(|| Refusal::not_found(&subject))?;
@@ -92,10 +103,13 @@ pub(crate) fn delete(store: &mut Store, kind: &Kind, key: &Key, options: &Option
         Propagation::Background => {}
     }
     let guard = "customresourcecleanup.apiextensions.k8s.io".to_owned();
-    if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") && !is_deleting(&old) && !finalizers.contains(&guard) {
+    if kind.is("apiextensions.k8s.io", "CustomResourceDefinition")
+        && !is_deleting(&old)
+        && !finalizers.contains(&guard)
+    {
         finalizers.push(guard);
     }
-    let held = kind.is("", "Namespace") && object::text(&value, "/spec/finalizers/0") != "";
+    let held = kind.is("", "Namespace") && object::holds_content(&value);
     let lingers = held || !finalizers.is_empty();
     object::set_finalizers(&mut value, finalizers);
     if lingers {

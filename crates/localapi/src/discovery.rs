@@ -16,7 +16,11 @@ const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list",
 const SUB_VERBS: [&str; 3] = ["get", "patch", "update"];
 
 /// Answers discovery paths; `None` for all others.
-pub(crate) fn answer(shared: &Arc<Shared>, path: &str, headers: &HeaderMap) -> Option<Result<Response, Refusal>> {
+pub(crate) fn answer(
+    shared: &Arc<Shared>,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<Result<Response, Refusal>> {
     let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let aggregated = accept.contains("APIGroupDiscoveryList") && accept.contains("v=v2");
@@ -32,10 +36,8 @@ pub(crate) fn answer(shared: &Arc<Shared>, path: &str, headers: &HeaderMap) -> O
         ["api", "v1"] => resources(&kinds, "", "v1")?,
         ["apis", group] => match groups(&kinds).into_iter().find(|entry| entry["name"] == *group) {
             Some(mut found) => {
-                crate::object::as_map(&mut found).extend([
-                    ("kind".to_owned(), json!("APIGroup")),
-                    ("apiVersion".to_owned(), json!("v1")),
-                ]);
+                crate::object::as_map(&mut found)
+                    .extend([("kind".to_owned(), json!("APIGroup")), ("apiVersion".to_owned(), json!("v1"))]);
                 found
             }
             None => return Some(Err(Refusal::no_such_path())),
@@ -86,7 +88,8 @@ fn served(kinds: &[Arc<Kind>]) -> BTreeMap<String, Vec<String>> {
 
 /// `v2` before `v1` before `v2beta1` before `v1alpha1`.
 fn rank(version: &str) -> (u8, u32, u32) {
-    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
+    let digits =
+        |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
     let major = digits(version.trim_start_matches('v'));
     match (version.split_once("beta"), version.split_once("alpha")) {
         (Some((_, minor)), _) => (1, major, digits(minor)),
@@ -125,7 +128,11 @@ fn reviews(group: &str) -> Vec<Value> {
         .collect()
 }
 
-fn in_version<'a>(kinds: &'a [Arc<Kind>], group: &'a str, name: &'a str) -> impl Iterator<Item = (&'a Kind, &'a Version)> {
+fn in_version<'a>(
+    kinds: &'a [Arc<Kind>],
+    group: &'a str,
+    name: &'a str,
+) -> impl Iterator<Item = (&'a Kind, &'a Version)> {
     let own = kinds.iter().filter(move |kind| kind.group == group);
     own.filter_map(move |kind| kind.version(name).map(|version| (&**kind, version)))
 }
@@ -166,7 +173,9 @@ fn resources(kinds: &[Arc<Kind>], group: &str, name: &str) -> Option<Value> {
         return None;
     }
     let group_version = if group.is_empty() { name.to_owned() } else { format!("{group}/{name}") };
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}))
+    Some(
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}),
+    )
 }
 
 fn aggregate(kinds: &[Arc<Kind>], core: bool) -> Response {
@@ -175,7 +184,8 @@ fn aggregate(kinds: &[Arc<Kind>], core: bool) -> Response {
         let versions: Vec<Value> = versions
             .iter()
             .map(|name| {
-                let list: Vec<Value> = in_version(kinds, &group, name).map(|(k, v)| aggregated(k, v)).collect();
+                let list: Vec<Value> =
+                    in_version(kinds, &group, name).map(|(k, v)| aggregated(k, v)).collect();
                 json!({"version": name, "resources": list, "freshness": "Current"})
             })
             .collect();
@@ -183,7 +193,8 @@ fn aggregate(kinds: &[Arc<Kind>], core: bool) -> Response {
     }
     let body = json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items});
     let mut response = respond(StatusCode::OK, body.to_string().into_bytes(), &[]);
-    let kind = HeaderValue::from_static("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let kind =
+        HeaderValue::from_static("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
@@ -220,7 +231,8 @@ fn openapi_index(kinds: &[Arc<Kind>]) -> Value {
     let mut paths = Map::new();
     for (group, versions) in served(kinds) {
         for version in versions {
-            let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+            let path =
+                if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
             paths.insert(path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}")}));
         }
     }

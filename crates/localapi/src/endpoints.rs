@@ -90,7 +90,9 @@ fn list(call: &Call) -> Result<Response, Refusal> {
             ));
         }
         version = from;
-        objects.retain(|object| (meta(object, "namespace"), meta(object, "name")) > (after.0.as_str(), after.1.as_str()));
+        objects.retain(|object| {
+            (meta(object, "namespace"), meta(object, "name")) > (after.0.as_str(), after.1.as_str())
+        });
     }
     drop(store);
     objects.retain(|object| selector.matches(object));
@@ -98,7 +100,8 @@ fn list(call: &Call) -> Result<Response, Refusal> {
     if !call.kind.builtin && call.view().form != request::Form::Table {
         as_map(&mut metadata).insert("continue".into(), json!(""));
     }
-    let limit = call.query.number("limit").and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+    let limit =
+        call.query.number("limit").and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
     if let Some(limit) = limit.filter(|limit| objects.len() > *limit) {
         let rest = objects.len() - limit;
         objects.truncate(limit);
@@ -159,7 +162,8 @@ fn change(call: &Call, body: &Bytes) -> Result<Response, Refusal> {
         "patch" => patch(call, &mut write, &mut store, value),
         _ => Err(Refusal::method_not_allowed()),
     }?;
-    let busy = !store.dirty.is_empty() || call.kind.group == "apiextensions.k8s.io" || call.kind.is("", "Namespace");
+    let busy =
+        !store.dirty.is_empty() || call.kind.group == "apiextensions.k8s.io" || call.kind.is("", "Namespace");
     drop(store);
     if busy {
         call.shared.nudge();
@@ -172,7 +176,12 @@ fn written_response(call: &Call, written: &Written) -> Response {
     respond(code, call.view().single(&written.object), &written.warnings)
 }
 
-fn patch(call: &Call, write: &mut Write, store: &mut crate::store::Store, value: Value) -> Result<Written, Refusal> {
+fn patch(
+    call: &Call,
+    write: &mut Write,
+    store: &mut crate::store::Store,
+    value: Value,
+) -> Result<Written, Refusal> {
     let kind = call.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let patch = match kind.split(';').next().unwrap_or_default().trim() {
         "application/json-patch+json" => Patch::Json(value),

@@ -217,7 +217,9 @@ mod tests {
 
     #[test]
     fn paths_read_like_the_servers_messages() {
-        let set = Set::from_value(&json!({"f:a": {"k:{\"name\":\"x\"}": {"f:image": {}}}, "f:fin": {"v:\"q\"": {}}}));
+        let set = Set::from_value(
+            &json!({"f:a": {"k:{\"name\":\"x\"}": {"f:image": {}}}, "f:fin": {"v:\"q\"": {}}}),
+        );
         assert_eq!(set.paths(), [".a[name=\"x\"].image", ".fin[=\"q\"]"]);
     }
 

@@ -93,7 +93,9 @@ impl Kind {
 
     fn from_row(row: &str) -> Option<Self> {
         let words: Vec<&str> = row.split(' ').collect();
-        let [group, version, plural, kind, scope, short, categories, flags] = words.as_slice() else { return None };
+        let [group, version, plural, kind, scope, short, categories, flags] = words.as_slice() else {
+            return None;
+        };
         let list = |text: &str| match text {
             "-" => Vec::new(),
             text => text.split(',').map(str::to_owned).collect(),
@@ -104,10 +106,9 @@ impl Kind {
             Some("rbac") => "rbac",
             Some(first) => first,
         };
-        let scale = flags.contains('c').then(|| Scale {
-            spec: "/spec/replicas".into(),
-            status: "/status/replicas".into(),
-        });
+        let scale = flags
+            .contains('c')
+            .then(|| Scale { spec: "/spec/replicas".into(), status: "/status/replicas".into() });
         let version = Version {
             name: (*version).to_owned(),
             served: true,
@@ -137,7 +138,8 @@ impl Kind {
     pub(crate) fn from_definition(crd: &Value) -> Option<Self> {
         let spec = crd.get("spec")?;
         let names = spec.get("names")?;
-        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let list = |value: &Value, key: &str| {
             let list = value.get(key).and_then(Value::as_array);
             list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
@@ -160,7 +162,8 @@ impl Kind {
 }
 
 fn version_of(version: &Value) -> Version {
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let flag = |key: &str| version.get(key).and_then(Value::as_bool).unwrap_or(false);
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let (graph, root) = structural::read(version.pointer("/schema/openAPIV3Schema").unwrap_or(&open));

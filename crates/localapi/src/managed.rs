@@ -74,13 +74,18 @@ impl Entry {
 
 fn read(object: &Value) -> Vec<Entry> {
     let list = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     list.into_iter()
         .flatten()
         .map(|entry| Entry {
             writer: Writer {
                 manager: text(entry, "manager"),
-                operation: if text(entry, "operation") == "Apply" { Operation::Apply } else { Operation::Update },
+                operation: if text(entry, "operation") == "Apply" {
+                    Operation::Apply
+                } else {
+                    Operation::Update
+                },
                 api_version: text(entry, "apiVersion"),
                 subresource: text(entry, "subresource"),
                 now: text(entry, "time"),
@@ -160,7 +165,9 @@ fn put(entries: &mut Vec<Entry>, writer: &Writer, set: Set) {
 /// list means "forget all owners".
 pub(crate) fn track_update(ty: Type<'_>, old: Option<&Value>, new: &mut Value, writer: &Writer) {
     let given = new.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let cleared = given.is_some_and(|list| list.len() == 1 && list.iter().all(|entry| entry.as_object().is_none_or(Map::is_empty)));
+    let cleared = given.is_some_and(|list| {
+        list.len() == 1 && list.iter().all(|entry| entry.as_object().is_none_or(Map::is_empty))
+    });
     if cleared && old.is_some() {
         write(new, Vec::new());
         return;
@@ -177,7 +184,8 @@ pub(crate) fn track_update(ty: Type<'_>, old: Option<&Value>, new: &mut Value, w
     for entry in entries.iter_mut().filter(|entry| !entry.is(writer)) {
         entry.set = entry.set.difference(&touched).difference(&difference.removed);
     }
-    let own = entries.iter().find(|entry| entry.is(writer)).map(|entry| entry.set.clone()).unwrap_or_default();
+    let own =
+        entries.iter().find(|entry| entry.is(writer)).map(|entry| entry.set.clone()).unwrap_or_default();
     let set = own.difference(&difference.removed).union(&touched);
     put(&mut entries, writer, set);
     write(new, entries);
@@ -205,7 +213,8 @@ pub(crate) fn apply(
     let mut merged = merge(ty, &before, config);
     let wanted = fields_of(ty, config);
     let own_time = entries.iter().find(|entry| entry.is(writer)).map(|entry| entry.writer.now.clone());
-    let last = entries.iter().find(|entry| entry.is(writer)).map(|entry| entry.set.clone()).unwrap_or_default();
+    let last =
+        entries.iter().find(|entry| entry.is(writer)).map(|entry| entry.set.clone()).unwrap_or_default();
     put(&mut entries, writer, wanted);
     if !last.is_empty() {
         let owned = entries.iter().fold(Set::default(), |all, entry| all.union(&entry.set));

@@ -62,6 +62,12 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|stamp| !stamp.is_null())
 }
 
+/// Whether a namespace still carries its own finalizer.
+pub(crate) fn holds_content(namespace: &Value) -> bool {
+    let list = namespace.pointer("/spec/finalizers").and_then(Value::as_array);
+    list.is_some_and(|list| !list.is_empty())
+}
+
 /// The owners: (uid, whether it blocks its owner's deletion).
 pub(crate) fn owners(object: &Value) -> Vec<(String, bool)> {
     let list = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);

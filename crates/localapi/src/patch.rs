@@ -17,8 +17,8 @@ pub(crate) enum Patch {
 pub(crate) fn apply(ty: Type<'_>, object: &Value, patch: &Patch) -> Result<Value, Refusal> {
     match patch {
         Patch::Json(operations) => {
-            let operations: json_patch::Patch =
-                serde_json::from_value(operations.clone()).map_err(|error| Refusal::bad_request(error.to_string()))?;
+            let operations: json_patch::Patch = serde_json::from_value(operations.clone())
+                .map_err(|error| Refusal::bad_request(error.to_string()))?;
             let mut out = object.clone();
             json_patch::patch(&mut out, &operations).map_err(|_| {
                 Refusal::unprocessable("the server rejected our request due to an error in our request")
@@ -76,7 +76,9 @@ fn strategic(ty: Type<'_>, live: &Value, patch: &Value, retain_keys: bool) -> Va
             (None, Value::Object(_), _) => strategic(below, &Value::Object(Map::new()), change, false),
             (None, ..) => change.clone(),
             (Some(Value::Array(before)), Value::Array(list), Some("")) => merge_scalars(before, list, order),
-            (Some(Value::Array(before)), Value::Array(list), Some(by)) => merge_objects(below, before, list, by, order),
+            (Some(Value::Array(before)), Value::Array(list), Some(by)) => {
+                merge_objects(below, before, list, by, order)
+            }
             (Some(before @ Value::Object(_)), Value::Object(_), _) => {
                 strategic(below, before, change, field.is_some_and(|field| field.retain_keys))
             }
@@ -117,8 +119,16 @@ fn merge_scalars(before: &[Value], list: &[Value], order: Option<&Vec<Value>>) -
     Value::Array(out)
 }
 
-fn merge_objects(ty: Type<'_>, before: &[Value], list: &[Value], by: &str, order: Option<&Vec<Value>>) -> Value {
-    let replaces = |item: &Value| item.as_object().is_some_and(|map| map.len() == 1 && directive(map) == Some("replace"));
+fn merge_objects(
+    ty: Type<'_>,
+    before: &[Value],
+    list: &[Value],
+    by: &str,
+    order: Option<&Vec<Value>>,
+) -> Value {
+    let replaces = |item: &Value| {
+        item.as_object().is_some_and(|map| map.len() == 1 && directive(map) == Some("replace"))
+    };
     if list.iter().any(replaces) {
         return Value::Array(without_directives(list));
     }
@@ -147,7 +157,8 @@ fn sort(list: &mut Vec<Value>, before: &[Value], by: &str, order: &[Value]) {
     let key = |item: &Value| if by.is_empty() { Some(item.clone()) } else { item.get(by).cloned() };
     let was = |item: &Value| before.iter().position(|other| key(other) == key(item));
     let named = |item: &Value| order.iter().position(|other| key(other) == key(item));
-    let (mut right, mut left): (Vec<Value>, Vec<Value>) = list.drain(..).partition(|item| named(item).is_some());
+    let (mut right, mut left): (Vec<Value>, Vec<Value>) =
+        list.drain(..).partition(|item| named(item).is_some());
     right.sort_by_key(named);
     left.sort_by_key(was);
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
@@ -171,11 +182,15 @@ mod tests {
     #[test]
     fn strategic_patches_merge_lists_by_their_keys() {
         let ty = Type::new(&BUILTIN.0, builtin("core.v1.Pod").unwrap());
-        let live = json!({"spec": {"containers": [{"name": "a", "image": "x:1"}, {"name": "b", "image": "y"}]}});
+        let live =
+            json!({"spec": {"containers": [{"name": "a", "image": "x:1"}, {"name": "b", "image": "y"}]}});
         let cases = [
             (json!({"spec": {"containers": [{"name": "a", "image": "x:2"}]}}), json!(["x:2", "y"])),
             (json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}}), json!(["y"])),
-            (json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "c", "image": "z"}]}}), json!(["z"])),
+            (
+                json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "c", "image": "z"}]}}),
+                json!(["z"]),
+            ),
             (
                 json!({"spec": {"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}],
                     "containers": [{"name": "c", "image": "z"}]}}),

@@ -153,7 +153,9 @@ impl View {
                 ("Object", "string", ".involvedObject.name"),
                 ("Message", "string", ".message"),
             ],
-            "CustomResourceDefinition" => return vec![columns.remove(0), column("Created At", "date", ".metadata.creationTimestamp")],
+            "CustomResourceDefinition" => {
+                return vec![columns.remove(0), column("Created At", "date", ".metadata.creationTimestamp")];
+            }
             "Job" => &[("Completions", "string", "ratio:.status.succeeded:.spec.completions")],
             "CronJob" => &[("Schedule", "string", ".spec.schedule"), ("Suspend", "boolean", ".spec.suspend")],
             "Lease" => &[("Holder", "string", ".spec.holderIdentity")],
@@ -237,7 +239,10 @@ pub(crate) fn jsonpath(object: &Value, path: &str) -> Option<Value> {
         if let Some(filter) = step.strip_prefix("?(@.").and_then(|filter| filter.strip_suffix(')')) {
             let (field, wanted) = filter.split_once("==")?;
             let wanted = wanted.trim().trim_matches(['"', '\'']);
-            let found = at.as_array()?.iter().find(|item| item.get(field.trim()).and_then(Value::as_str) == Some(wanted));
+            let found = at
+                .as_array()?
+                .iter()
+                .find(|item| item.get(field.trim()).and_then(Value::as_str) == Some(wanted));
             at = found?.clone();
         } else if let Ok(index) = step.parse::<usize>() {
             at = at.get(index)?.clone();

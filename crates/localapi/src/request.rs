@@ -156,7 +156,8 @@ pub(crate) fn manager(query: &Query, headers: &HeaderMap) -> String {
     if !given.is_empty() {
         return given.to_owned();
     }
-    let agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("unknown");
+    let agent =
+        headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("unknown");
     agent.split('/').next().unwrap_or("unknown").to_owned()
 }
 
@@ -187,7 +188,10 @@ mod tests {
             ("/api/v1/namespaces/a", ["", "v1", "namespaces", "", "a", ""]),
             ("/api/v1/namespaces/a/finalize", ["", "v1", "namespaces", "", "a", "finalize"]),
             ("/api/v1/namespaces/a/pods", ["", "v1", "pods", "a", "", ""]),
-            ("/apis/apps/v1/namespaces/a/deployments/d/status", ["apps", "v1", "deployments", "a", "d", "status"]),
+            (
+                "/apis/apps/v1/namespaces/a/deployments/d/status",
+                ["apps", "v1", "deployments", "a", "d", "status"],
+            ),
             (
                 "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Ax",
                 ["rbac.authorization.k8s.io", "v1", "clusterroles", "", "system:x", ""],

@@ -66,7 +66,8 @@ fn access(shared: &Arc<Shared>, caller: &Caller, review: &Value) -> Value {
         namespace: part("namespace"),
         name: part("name"),
     };
-    let allowed = review.pointer("/spec/resourceAttributes").is_none() || shared.may(&shared.lock(), &who, &wish);
+    let allowed =
+        review.pointer("/spec/resourceAttributes").is_none() || shared.may(&shared.lock(), &who, &wish);
     json!({"allowed": allowed})
 }
 
@@ -76,7 +77,9 @@ fn rules(_: &Arc<Shared>, _: &Caller, _: &Value) -> Value {
 
 fn token(shared: &Arc<Shared>, _: &Caller, review: &Value) -> Value {
     match shared.known_token(text(review, "/spec/token")) {
-        Some(caller) => json!({"authenticated": true, "user": {"username": caller.user, "groups": caller.groups}}),
+        Some(caller) => {
+            json!({"authenticated": true, "user": {"username": caller.user, "groups": caller.groups}})
+        }
         None => json!({"authenticated": false}),
     }
 }

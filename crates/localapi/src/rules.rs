@@ -99,7 +99,8 @@ impl Rules {
         if nested {
             rules.kind = text("type");
             let names = schema.get("required").and_then(Value::as_array);
-            rules.required = names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            rules.required =
+                names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
             for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
                 rules.fields.insert(name.clone(), Self::inner(field));
             }
@@ -109,7 +110,8 @@ impl Rules {
 
     /// Appends what `value` does wrong to `causes`.
     pub(crate) fn check(&self, path: &str, value: &Value, causes: &mut Vec<Cause>) {
-        let mut say = |detail: String| causes.push(Cause::invalid(path, value, &format!("{path} in body {detail}")));
+        let mut say =
+            |detail: String| causes.push(Cause::invalid(path, value, &format!("{path} in body {detail}")));
         match value {
             Value::String(text) => {
                 let length = text.chars().count();
@@ -125,7 +127,11 @@ impl Rules {
                     say(format!("must be of type date-time: {text:?}"));
                 }
                 if let Some(most) = self.lengths.1.filter(|most| length > *most) {
-                    causes.push(Cause::new("FieldValueTooLong", path, format!("Too long: may not be more than {most} bytes")));
+                    causes.push(Cause::new(
+                        "FieldValueTooLong",
+                        path,
+                        format!("Too long: may not be more than {most} bytes"),
+                    ));
                 }
             }
             Value::Number(number) => {
@@ -133,12 +139,18 @@ impl Rules {
                 if let Some((limit, exclusive)) = self.minimum
                     && (number < limit || (exclusive && number == limit))
                 {
-                    say(format!("should be greater than {}{limit}", if exclusive { "" } else { "or equal to " }));
+                    say(format!(
+                        "should be greater than {}{limit}",
+                        if exclusive { "" } else { "or equal to " }
+                    ));
                 }
                 if let Some((limit, exclusive)) = self.maximum
                     && (number > limit || (exclusive && number == limit))
                 {
-                    say(format!("should be less than {}{limit}", if exclusive { "" } else { "or equal to " }));
+                    say(format!(
+                        "should be less than {}{limit}",
+                        if exclusive { "" } else { "or equal to " }
+                    ));
                 }
             }
             Value::Array(list) => {
@@ -183,7 +195,11 @@ impl Rules {
 
     fn check_junctors(&self, path: &str, value: &Value, causes: &mut Vec<Cause>) {
         let mut say = |detail: &str| {
-            causes.push(Cause::new("FieldValueInvalid", "<nil>", format!("Invalid value: \"\": \"{path}\" {detail}")));
+            causes.push(Cause::new(
+                "FieldValueInvalid",
+                "<nil>",
+                format!("Invalid value: \"\": \"{path}\" {detail}"),
+            ));
         };
         if !self.any_of.is_empty() && !self.any_of.iter().any(|rules| rules.holds(value)) {
             say("must validate at least one schema (anyOf)");

@@ -242,7 +242,12 @@ fn parse(graph: &mut Graph, wanted: impl Fn(&str) -> bool) -> HashMap<&'static s
                 Some((shape, key)) => (shape, Some(key.to_owned())),
                 None => (shape, None),
             };
-            let field = Field { node: shape_of(graph, &names, shape), required: name.ends_with('!'), merge, retain_keys };
+            let field = Field {
+                node: shape_of(graph, &names, shape),
+                required: name.ends_with('!'),
+                merge,
+                retain_keys,
+            };
             node.fields.insert(name.trim_end_matches('!').to_owned(), field);
         }
         graph.set(id, node);

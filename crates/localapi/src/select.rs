@@ -37,7 +37,13 @@ fn known_fields(kind: &Kind) -> &'static [&'static str] {
             "source",
             "type",
         ],
-        "Pod" => &["spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"],
+        "Pod" => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+        ],
         "Secret" => &["type"],
         "Namespace" => &["status.phase"],
         "Service" => &["spec.clusterIP", "spec.type"],
@@ -66,7 +72,9 @@ impl Selector {
                 || version.selectable.iter().any(|own| own.trim_start_matches('.') == path);
             if !known {
                 let text = if kind.builtin && known_fields(kind).is_empty() {
-                    format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                    format!(
+                        "{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
                 } else {
                     format!("field label not supported: {path}")
                 };
@@ -79,7 +87,8 @@ impl Selector {
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.labels.iter().all(|(key, test)| {
-            let label = object.get("metadata").and_then(|m| m.get("labels")).and_then(|labels| labels.get(key));
+            let label =
+                object.get("metadata").and_then(|m| m.get("labels")).and_then(|labels| labels.get(key));
             let label = label.and_then(Value::as_str);
             match test {
                 Test::Exists => label.is_some(),
@@ -95,7 +104,9 @@ fn field(object: &Value, path: &str) -> String {
     match path {
         "metadata.name" => meta(object, "name").to_owned(),
         "metadata.namespace" => meta(object, "namespace").to_owned(),
-        "source" => object.pointer("/source/component").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        "source" => {
+            object.pointer("/source/component").and_then(Value::as_str).unwrap_or_default().to_owned()
+        }
         path => match object.pointer(&format!("/{}", path.replace('.', "/"))) {
             Some(Value::String(text)) => text.clone(),
             Some(Value::Null) | None => String::new(),
@@ -148,7 +159,8 @@ fn parse_term(term: &str) -> Result<(String, Test), Refusal> {
         return Ok((key.trim().to_owned(), Test::Absent));
     }
     if let Some((_, next)) = term.split_once(char::is_whitespace) {
-        let text = format!("unable to parse requirement: found '{next}', expected: in, notin, =, ==, !=, gt, lt");
+        let text =
+            format!("unable to parse requirement: found '{next}', expected: in, notin, =, ==, !=, gt, lt");
         return Err(Refusal::bad_request(text));
     }
     Ok((term.to_owned(), Test::Exists))

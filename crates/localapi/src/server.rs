@@ -118,7 +118,8 @@ impl Server {
     /// also ends the server's background work.
     pub fn start(options: Options) -> Self {
         let known = options.tokens.iter();
-        let known = known.map(|token| (token.token.clone(), Caller::named(&token.user, token.groups.clone())));
+        let known =
+            known.map(|token| (token.token.clone(), Caller::named(&token.user, token.groups.clone())));
         let tokens = known.chain([("admin".to_owned(), Caller::admin())]).collect();
         let mut store = Store::new(options.history);
         for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
@@ -234,7 +235,10 @@ async fn dispatch(shared: Arc<Shared>, request: Request<Body>) -> Result<Respons
     let kind = kind.filter(|kind| kind.version(&target.version).is_some());
     let kind = kind.ok_or_else(|| {
         let store = shared.lock();
-        let known = store.registry.all().any(|kind| kind.group == target.group && kind.version(&target.version).is_some());
+        let known = store
+            .registry
+            .all()
+            .any(|kind| kind.group == target.group && kind.version(&target.version).is_some());
         if known { Refusal::no_such_path() } else { Refusal::no_such_group() }
     })?;
     if kind.namespaced && target.namespace.is_empty() && !matches!(verb, "list" | "watch") {

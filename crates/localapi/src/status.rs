@@ -208,8 +208,11 @@ impl Refusal {
 
     /// The delete preconditions do not hold; this one names the kind, not the resource.
     pub(crate) fn failed_precondition(subject: &Subject, why: &str) -> Self {
-        let message =
-            format!("Operation cannot be fulfilled on {} \"{}\": {why}", subject.qualified(&subject.kind), subject.name);
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{}\": {why}",
+            subject.qualified(&subject.kind),
+            subject.name
+        );
         Self::new(409, "Conflict", message, Some(details(subject, &subject.kind, &[])))
     }
 
@@ -233,7 +236,8 @@ impl Refusal {
 
     /// List options that do not go together.
     pub(crate) fn invalid_options(field: &str, why: &str) -> Self {
-        let subject = Subject { group: "meta.k8s.io".into(), kind: "ListOptions".into(), ..Subject::default() };
+        let subject =
+            Subject { group: "meta.k8s.io".into(), kind: "ListOptions".into(), ..Subject::default() };
         Self::invalid(&subject, vec![Cause::forbidden(field, why)])
     }
 

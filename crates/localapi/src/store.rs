@@ -94,7 +94,9 @@ impl Store {
     pub(crate) fn list(&self, resource: &Resource, namespace: &str) -> Vec<Arc<Value>> {
         let Some(shelf) = self.shelves.get(resource) else { return Vec::new() };
         let all = shelf.objects.iter();
-        all.filter(|((ns, _), _)| namespace.is_empty() || ns == namespace).map(|(_, object)| object.clone()).collect()
+        all.filter(|((ns, _), _)| namespace.is_empty() || ns == namespace)
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 
     /// Stores the object under the next version.

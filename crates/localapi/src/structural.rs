@@ -200,7 +200,8 @@ fn walk(ty: Type<'_>, path: &str, value: &Value, causes: &mut Vec<Cause>) {
     }
     match value {
         Value::Object(map) => {
-            let missing = ty.node.fields.iter().filter(|(name, field)| field.required && !map.contains_key(*name));
+            let missing =
+                ty.node.fields.iter().filter(|(name, field)| field.required && !map.contains_key(*name));
             for (name, _) in missing {
                 causes.push(Cause::required(join(path, name), ""));
             }
@@ -230,8 +231,10 @@ fn duplicates(ty: Type<'_>, path: &str, list: &[Value], causes: &mut Vec<Cause>)
         if seen.contains(&element) {
             let shown = match &ty.node.relation {
                 Relation::Keys(keys) => {
-                    let map: Map<String, Value> =
-                        keys.iter().filter_map(|key| item.get(key).map(|v| (key.clone(), v.clone()))).collect();
+                    let map: Map<String, Value> = keys
+                        .iter()
+                        .filter_map(|key| item.get(key).map(|v| (key.clone(), v.clone())))
+                        .collect();
                     Value::Object(map)
                 }
                 _ => item.clone(),

@@ -53,7 +53,9 @@ impl Watch {
         let given = query.get("resourceVersion");
         let from: u64 = match given {
             "" => 0,
-            text => text.parse().map_err(|_| Refusal::bad_request(format!("invalid resource version {text:?}")))?,
+            text => text
+                .parse()
+                .map_err(|_| Refusal::bad_request(format!("invalid resource version {text:?}")))?,
         };
         let bookmarks = query.flag("allowWatchBookmarks");
         let mut store = shared.lock();
@@ -198,11 +200,17 @@ impl Watch {
                 .insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
         }
         let object = match self.view.form {
-            Form::Table => json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": null, "rows":
+            Form::Table => {
+                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": null, "rows":
                 [{"cells": null, "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}}],
-                "metadata": {"resourceVersion": version.to_string()}}),
-            Form::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
-            Form::Full => json!({"kind": self.view.kind.kind, "apiVersion": self.view.api_version(), "metadata": metadata}),
+                "metadata": {"resourceVersion": version.to_string()}})
+            }
+            Form::Metadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            Form::Full => {
+                json!({"kind": self.view.kind.kind, "apiVersion": self.view.api_version(), "metadata": metadata})
+            }
         };
         out.extend_from_slice(json!({"type": "BOOKMARK", "object": object}).to_string().as_bytes());
         out.push(b'\n');

@@ -1,5 +1,8 @@
 //! The write path: create, replace, patch and apply, from decoded body to stored object.
 
+mod apply;
+mod finish;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -8,7 +11,7 @@ use crate::builtin;
 use crate::decode::{Findings, decode};
 use crate::kinds::{Kind, Resource, Version};
 use crate::managed::{self, Operation, Writer};
-use crate::object::{self, fresh_uid, is_deleting, meta, metadata, section};
+use crate::object::{self, fresh_uid, is_deleting, meta, metadata};
 use crate::patch::{self, Patch};
 use crate::status::{Cause, Refusal};
 use crate::store::{Key, Store};
@@ -81,11 +84,13 @@ impl Write {
         if let Some(misfit) = findings.misfit {
             let kind = &self.kind.kind;
             let misfit = misfit.decoding;
-            let text = format!("{kind} in version \"{}\" cannot be handled as a {kind}: {misfit}", self.version);
+            let text =
+                format!("{kind} in version \"{}\" cannot be handled as a {kind}: {misfit}", self.version);
             return Err(Refusal::bad_request(text));
         }
         if !findings.unknown.is_empty() {
-            let list: Vec<String> = findings.unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+            let list: Vec<String> =
+                findings.unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
             match self.validation {
                 Validation::Strict => {
                     let kind = &self.kind.kind;
@@ -184,11 +189,18 @@ impl Write {
         }
         self.reset_status(&mut value);
         let metadata = metadata(&mut value);
-        for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] {
+        for field in [
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "selfLink",
+        ] {
             metadata.remove(field);
         }
         let version = self.served()?;
-        let blank = self.kind.builtin.then(|| builtin::blank(&self.kind)).unwrap_or_else(|| json!({"metadata": {}}));
+        let blank = if self.kind.builtin { builtin::blank(&self.kind) } else { json!({"metadata": {}}) };
         managed::track_update(version.ty(), Some(&blank), &mut value, &self.writer(Operation::Update));
         self.admit_new(store, value, warnings)
     }
@@ -201,7 +213,12 @@ impl Write {
     }
 
     /// System fields, validation and storage of an object that is not there yet.
-    fn admit_new(&self, store: &mut Store, mut value: Value, warnings: Vec<String>) -> Result<Written, Refusal> {
+    fn admit_new(
+        &self,
+        store: &mut Store,
+        mut value: Value,
+        warnings: Vec<String>,
+    ) -> Result<Written, Refusal> {
         let metadata = metadata(&mut value);
         metadata.insert("uid".into(), json!(fresh_uid()));
         metadata.insert("creationTimestamp".into(), json!(object::now()));
@@ -233,8 +250,15 @@ impl Write {
             return Err(Refusal::not_found(&subject));
         };
         if is_deleting(namespace) {
-            let why = format!("unable to create new content in namespace {} because it is being terminated", self.namespace);
-            let cause = Cause::new("NamespaceTerminating", "metadata.namespace", format!("namespace {} is being terminated", self.namespace));
+            let why = format!(
+                "unable to create new content in namespace {} because it is being terminated",
+                self.namespace
+            );
+            let cause = Cause::new(
+                "NamespaceTerminating",
+                "metadata.namespace",
+                format!("namespace {} is being terminated", self.namespace),
+            );
             return Err(Refusal::forbidden_for(&self.kind.subject(&self.name), &why, &[cause]));
         }
         Ok(())
@@ -248,7 +272,11 @@ impl Write {
         } else {
             causes.extend(structural::validate(version.ty(), value, old));
         }
-        if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid(&self.kind.subject(meta(value, "name")), causes)) }
+        if causes.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::invalid(&self.kind.subject(meta(value, "name")), causes))
+        }
     }
 
     fn existing(&self, store: &Store) -> Result<Arc<Value>, Refusal> {
@@ -273,7 +301,8 @@ impl Write {
         }
         let old = self.existing(store)?;
         if !self.kind.builtin && meta(&value, "resourceVersion").is_empty() {
-            let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+            let cause =
+                Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
             return Err(Refusal::invalid_resource(&self.kind.subject(&self.name), vec![cause]));
         }
         self.update(store, &old, value, warnings)
@@ -290,7 +319,13 @@ impl Write {
         self.update(store, &old, value, warnings)
     }
 
-    fn update(&self, store: &mut Store, old: &Arc<Value>, mut value: Value, warnings: Vec<String>) -> Result<Written, Refusal> {
+    fn update(
+        &self,
+        store: &mut Store,
+        old: &Arc<Value>,
+        mut value: Value,
+        warnings: Vec<String>,
+    ) -> Result<Written, Refusal> {
         self.check_preconditions(old, &value)?;
         let before = self.shown(old);
         self.keep_foreign_parts(&before, &mut value);
@@ -316,203 +351,4 @@ impl Write {
         }
         Ok(())
     }
-
-    /// Restores what this request may not change: the other half of the object and the system's metadata.
-    fn keep_foreign_parts(&self, old: &Value, value: &mut Value) {
-        let has_status = self.served().is_ok_and(|version| version.status);
-        let managed = value.pointer("/metadata/managedFields").cloned();
-        match self.subresource.as_str() {
-            "status" => {
-                let status = value.get("status").cloned();
-                let mut kept = old.clone();
-                let map = object::as_map(&mut kept);
-                match status {
-                    Some(status) => map.insert("status".into(), status),
-                    None => map.remove("status"),
-                };
-                *value = kept;
-            }
-            "finalize" => {
-                let finalizers = value.pointer("/spec/finalizers").cloned();
-                *value = old.clone();
-                let spec = section(value, "spec");
-                match finalizers {
-                    Some(list) => spec.insert("finalizers".into(), list),
-                    None => spec.remove("finalizers"),
-                };
-            }
-            _ => {
-                let map = object::as_map(value);
-                match old.get("status").filter(|_| has_status) {
-                    Some(status) => {
-                        map.insert("status".into(), status.clone());
-                    }
-                    None if has_status => {
-                        map.remove("status");
-                    }
-                    None => {}
-                }
-                if self.kind.is("", "Namespace") {
-                    map.insert("spec".into(), old.get("spec").cloned().unwrap_or_else(|| json!({})));
-                }
-            }
-        }
-        let metadata = metadata(value);
-        if let Some(managed) = managed {
-            metadata.insert("managedFields".into(), managed);
-        }
-        for field in [
-            "uid",
-            "creationTimestamp",
-            "generation",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "resourceVersion",
-            "generateName",
-            "selfLink",
-        ] {
-            match old.pointer(&format!("/metadata/{field}")) {
-                Some(kept) => metadata.insert(field.into(), kept.clone()),
-                None => metadata.remove(field),
-            };
-        }
-    }
-
-    /// Validation, generation, the no-op test and storage of a changed object.
-    fn finish(&self, store: &mut Store, old: &Value, mut value: Value, warnings: Vec<String>) -> Result<Written, Refusal> {
-        if self.kind.builtin {
-            builtin::prepare_update(&self.kind, old, &mut value);
-        }
-        if is_deleting(old) {
-            let (was, is) = (object::finalizers(old), object::finalizers(&value));
-            let fresh: Vec<String> = is.into_iter().filter(|entry| !was.contains(entry)).collect();
-            if !fresh.is_empty() {
-                let text = format!(
-                    "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                    fresh.iter().map(|entry| format!("{entry:?}")).collect::<Vec<_>>().join(", ")
-                );
-                let cause = Cause::forbidden("metadata.finalizers", &text);
-                // The server runs this check twice and says so twice.
-                return Err(Refusal::invalid(&self.kind.subject(&self.name), vec![cause.clone(), cause]));
-            }
-        }
-        self.validate(&value, Some(old))?;
-        if value == *old {
-            let object = store.get(&self.resource(), &self.key()).cloned().unwrap_or_else(|| Arc::new(value));
-            return Ok(Written { object, created: false, warnings });
-        }
-        if self.kind.generation && self.is_new_generation(old, &value) {
-            let generation = old.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-            metadata(&mut value).insert("generation".into(), json!(generation + 1));
-        }
-        if self.dry_run {
-            return Ok(Written { object: Arc::new(value), created: false, warnings });
-        }
-        if is_deleting(&value) && object::finalizers(&value).is_empty() && !holds_namespace(&self.kind, &value) {
-            store.take(&self.resource(), &self.key());
-            return Ok(Written { object: Arc::new(value), created: false, warnings });
-        }
-        let object = store.put(&self.resource(), value);
-        Ok(Written { object, created: false, warnings })
-    }
-
-    fn is_new_generation(&self, old: &Value, value: &Value) -> bool {
-        if self.kind.builtin {
-            return builtin::is_new_generation(&self.kind, old, value);
-        }
-        let has_status = self.served().is_ok_and(|version| version.status);
-        let rest = |object: &Value| {
-            let mut map = object.as_object().cloned().unwrap_or_default();
-            map.remove("metadata");
-            if has_status {
-                map.remove("status");
-            }
-            map
-        };
-        rest(old) != rest(value)
-    }
-
-    /// PATCH with an apply configuration: merges by ownership, creates when absent.
-    pub(crate) fn apply(&mut self, store: &mut Store, config: &Value) -> Result<Written, Refusal> {
-        self.check_apply(config)?;
-        let old = store.get(&self.resource(), &self.key()).cloned();
-        let version = self.served()?;
-        let mut findings = Findings::default();
-        decode(version.ty(), config, &mut findings);
-        let unknown = findings.unknown.first().map(|path| format!(".{path}: field not declared in schema"));
-        if let Some(what) = unknown.or(findings.misfit.map(|misfit| misfit.applying)) {
-            let (namespace, name) = (meta(config, "namespace"), meta(config, "name"));
-            let (group, kind) = (&self.kind.group, &self.kind.kind);
-            return Err(Refusal::unforeseen(format!(
-                "failed to create typed patch object ({namespace}/{name}; {group}/{}, Kind={kind}): {what}",
-                self.version
-            )));
-        }
-        let mut config = config.clone();
-        self.place(&mut config)?;
-        self.narrow(version, &mut config);
-        let before = old.as_ref().map(|old| self.shown(old));
-        if before.is_none() && !self.subresource.is_empty() {
-            return Err(Refusal::not_found(&self.kind.subject(&self.name)));
-        }
-        if let Some(before) = &before {
-            self.check_preconditions(before, &config)?;
-        } else if !meta(&config, "uid").is_empty() {
-            let text = format!(
-                "uid mismatch: the provided object specified uid {}, and no existing object was found",
-                meta(&config, "uid")
-            );
-            return Err(Refusal::conflict(&self.kind.subject(&self.name), &text));
-        }
-        let applied = managed::apply(version.ty(), before.as_ref(), &config, &self.writer(Operation::Apply), self.force)?;
-        let mut warnings = Vec::new();
-        let mut value = self.read(&applied, &mut warnings)?;
-        match before {
-            Some(before) => {
-                self.keep_foreign_parts(&before, &mut value);
-                self.finish(store, &before, value, warnings)
-            }
-            None => {
-                self.check_namespace(store)?;
-                metadata(&mut value).remove("resourceVersion");
-                self.admit_new(store, value, warnings)
-            }
-        }
-    }
-
-    fn check_apply(&self, config: &Value) -> Result<(), Refusal> {
-        if self.manager.is_empty() {
-            let subject = crate::status::Subject {
-                group: "meta.k8s.io".into(),
-                kind: "PatchOptions".into(),
-                ..Default::default()
-            };
-            let cause = Cause::required("fieldManager", "is required for apply patch");
-            return Err(Refusal::invalid(&subject, vec![cause]));
-        }
-        if config.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|list| !list.is_empty()) {
-            return Err(Refusal::bad_request("metadata.managedFields must be nil"));
-        }
-        if object::text(config, "/apiVersion").is_empty() || object::text(config, "/kind").is_empty() {
-            let kind = object::text(config, "/kind");
-            return Err(Refusal::bad_request(format!("invalid object type: /, Kind={kind}")));
-        }
-        self.check_type(config)
-    }
-
-    /// Takes out of a configuration what this endpoint does not let anyone own.
-    fn narrow(&self, version: &Version, config: &mut Value) {
-        let map = object::as_map(config);
-        if self.subresource == "status" {
-            map.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
-        } else if version.status {
-            map.remove("status");
-        }
-    }
-}
-
-/// Namespaces stay until their own finalizer is gone.
-fn holds_namespace(kind: &Kind, object: &Value) -> bool {
-    kind.is("", "Namespace")
-        && object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty())
 }

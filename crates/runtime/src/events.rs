@@ -140,3 +140,7 @@ impl Outstanding {
         let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
     }
 }
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

@@ -232,3 +232,23 @@ impl Leadership {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_ends_after_the_signal_ends_the_process_and_work_that_does_not_only_delays_it() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let start = tokio::time::Instant::now();
+        let polite = async {
+            stop.cancelled().await;
+            anyhow::bail!("trouble")
+        };
+        assert!(until_stopped(polite, &stop).await.is_err(), "what the work says counts");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert!(until_stopped(std::future::pending(), &stop).await.is_ok());
+        assert_eq!(start.elapsed(), ENDING);
+    }
+}

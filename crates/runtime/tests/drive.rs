@@ -15,7 +15,8 @@ use serde_json::json;
 use sluice_api::reason::{FAILED, PROGRESSING, SUCCEEDED};
 use sluice_api::source::v1::{GitRepository, GitRepositoryFacts};
 use sluice_runtime::{
-    Handle, Host, Key, Note, Pass, Readiness, Scope, Trigger, Urgency, Verdict, WakeKey, Wiring, drive,
+    Handle, Host, Key, Note, Pass, Readiness, Scope, Trigger, Urgency, Verdict, WakeKey, WatchScope, Wiring,
+    drive,
 };
 use sluice_types::Retry;
 use tokio::task::JoinHandle;
@@ -53,7 +54,12 @@ struct Run {
 }
 
 fn start(fake: &Fake, script: Script) -> Run {
-    let host = Host::embedded(fake.client(), "source-controller", None).unwrap();
+    start_in(fake, script, WatchScope::default())
+}
+
+fn start_in(fake: &Fake, script: Script, scope: WatchScope) -> Run {
+    let mut host = Host::embedded(fake.client(), "source-controller", None).unwrap();
+    host.scope = scope;
     let wiring = Wiring {
         field_manager: "source-controller",
         finalizer: Some("finalizers.fluxcd.io"),
@@ -410,4 +416,21 @@ async fn a_driver_that_only_waits_stops_at_once() {
     run.stop().await;
     assert!(before.elapsed() < Duration::from_secs(1));
     assert!(fake.object("polite")["status"].is_null(), "what was cut short has nothing to say");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_of_one_namespace_only_looks_there() {
+    let fake = Fake::new();
+    fake.put("app", json!({}));
+    let scope = WatchScope { namespace: Some("apps".to_owned()), selector: Some("shard=one".to_owned()) };
+    let run = start_in(&fake, Script::default(), scope);
+    run.ready("app").await;
+    fake.until("list and watch", |fake| fake.looked().len() > 1).await;
+    for uri in fake.looked() {
+        assert!(
+            uri.contains("/namespaces/apps/gitrepositories?") && uri.contains("labelSelector=shard%3Done"),
+            "{uri}"
+        );
+    }
+    run.stop().await;
 }

@@ -9,20 +9,12 @@ pub const RULES: &[Rule] = &[
         resources: &["gitrepositories"],
         verbs: &["get", "list", "watch", "patch"],
     },
-    Rule {
-        groups: &["source.toolkit.fluxcd.io"],
-        resources: &["gitrepositories/status"],
-        verbs: &["patch"],
-    },
+    Rule { groups: &["source.toolkit.fluxcd.io"], resources: &["gitrepositories/status"], verbs: &["patch"] },
     // Credentials and public keys, each read when it is needed.
     Rule { groups: &[""], resources: &["secrets"], verbs: &["get"] },
     // Logging in to a cloud as the ServiceAccount of an object.
     Rule { groups: &[""], resources: &["serviceaccounts"], verbs: &["get"] },
     Rule { groups: &[""], resources: &["serviceaccounts/token"], verbs: &["create"] },
     Rule { groups: &[""], resources: &["events"], verbs: &["create", "patch"] },
-    Rule {
-        groups: &["coordination.k8s.io"],
-        resources: &["leases"],
-        verbs: &["get", "create", "update"],
-    },
+    Rule { groups: &["coordination.k8s.io"], resources: &["leases"], verbs: &["get", "create", "update"] },
 ];

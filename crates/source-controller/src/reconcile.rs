@@ -8,7 +8,7 @@ use sluice_api::source::v1::{GitRepository, GitRepositoryFacts, reason};
 use sluice_api::{Artifact, Time, keys};
 use sluice_artifact::{Address, Home, Published};
 use sluice_git::{Checkout, Resolved};
-use sluice_runtime::{Note, Pass, Scope, Verdict};
+use sluice_runtime::{Key, Note, Pass, Scope, Verdict};
 use sluice_tree::Ignore;
 
 use crate::credentials;
@@ -37,6 +37,7 @@ pub async fn reconcile(context: Arc<Context>, scope: Scope<GitRepository>) -> Pa
         }
     };
     if scope.deleting() {
+        context.tokens.forget(&scope.key());
         return release(&context, &home, ledger).await;
     }
     match steps(&context, &scope, &home, &mut ledger).await {
@@ -69,7 +70,7 @@ async fn steps(
             message
         }
     };
-    let source = prepare(context, object).await?;
+    let source = prepare(context, object, &scope.key()).await?;
     let included = observe::includes(context, object, &source.request.content.includes).await?;
     let resolve = source.resolve(context, &scope.cancel);
     let resolved = match ledger.facts.artifact {
@@ -134,9 +135,9 @@ async fn steps(
 }
 
 /// Everything that must be known before the remote can be asked.
-async fn prepare(context: &Context, object: &GitRepository) -> Result<Source, Error> {
+async fn prepare(context: &Context, object: &GitRepository, key: &Key) -> Result<Source, Error> {
     let mut request = Request::new(object, context.allowed)?;
-    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let namespace = key.namespace.to_string();
     if let Some(name) = &request.proxy {
         let secret = observe::secret(context, &namespace, name).await?;
         request.remote.proxy = Some(credentials::proxy(&secret)?);
@@ -147,7 +148,7 @@ async fn prepare(context: &Context, object: &GitRepository) -> Result<Source, Er
     };
     credentials::apply(&mut request.remote, request.provider, secret.as_ref())?;
     request.remote.ssh = context.ssh.clone();
-    tokens::sign_in(context, &mut request, &namespace, secret.as_ref()).await?;
+    tokens::sign_in(context, &mut request, key, secret.as_ref()).await?;
     Ok(Source::new(request, namespace))
 }
 
@@ -218,7 +219,8 @@ fn left_out(checkout: &Checkout) -> Note {
     let names: Vec<&str> = skipped.symlink_paths.iter().map(|path| path.as_str()).collect();
     let more = if names.len() < skipped.symlinks { ", ..." } else { "" };
     let links = if skipped.symlinks == 1 { "link" } else { "links" };
-    let text = format!("artifact leaves out {} symbolic {links}: {}{more}", skipped.symlinks, names.join(", "));
+    let text =
+        format!("artifact leaves out {} symbolic {links}: {}{more}", skipped.symlinks, names.join(", "));
     Note::trace(reason::NEW_ARTIFACT, text)
 }
 

@@ -1,6 +1,8 @@
 //! Short-lived credentials from providers, instead of a Secret's password.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -10,6 +12,8 @@ use kube::api::PostParams;
 use sluice_api::source::v1::GitProvider;
 use sluice_git::{Auth, Proxy, Tls};
 use sluice_identity::{Cache, Credential, Environment, Key, Presented, aws, azure, github};
+use sluice_runtime::Key as ObjectKey;
+use sluice_runtime::metrics::Family;
 use sluice_types::Redacted;
 use url::Url;
 
@@ -21,19 +25,58 @@ use crate::request::Request;
 /// Seconds that a ServiceAccount's token is asked for: the least the API server grants.
 const TOKEN_SECONDS: i64 = 600;
 
+const HIT: &str = "cache_hit";
+const MISS: &str = "cache_miss";
+const KIND: &str = "GitRepository";
+const OPERATION: &str = "reconcile";
+
 /// What obtaining tokens takes.
 pub(crate) struct Tokens {
     pub(crate) cache: Cache,
+    /// Hits and misses of each object.
+    pub(crate) events: Arc<Family>,
     pub(crate) environment: Environment,
     /// For objects that name none.
     pub(crate) default_service_account: Option<String>,
+}
+
+impl Tokens {
+    /// The cached credential, or a new one; either is counted for the object.
+    async fn get<F>(
+        &self,
+        key: Key,
+        object: &ObjectKey,
+        obtain: impl FnOnce() -> F,
+    ) -> Result<Credential, Error>
+    where
+        F: Future<Output = Result<Credential, sluice_identity::Error>>,
+    {
+        let mut missed = false;
+        let credential = self
+            .cache
+            .get(key, || {
+                missed = true;
+                obtain()
+            })
+            .await;
+        let event = if missed { MISS } else { HIT };
+        self.events.inc(&[event, KIND, &object.name, &object.namespace, OPERATION]);
+        Ok(credential?)
+    }
+
+    /// Stops counting for an object that is gone.
+    pub(crate) fn forget(&self, object: &ObjectKey) {
+        for event in [HIT, MISS] {
+            self.events.remove(&[event, KIND, &object.name, &object.namespace, OPERATION]);
+        }
+    }
 }
 
 /// Lets the request's provider, if it has one, identify us to the remote.
 pub(crate) async fn sign_in(
     context: &Context,
     request: &mut Request,
-    namespace: &str,
+    object: &ObjectKey,
     secret: Option<&SecretData>,
 ) -> Result<(), Error> {
     let account = request.service_account.clone().or_else(|| context.tokens.default_service_account.clone());
@@ -41,10 +84,10 @@ pub(crate) async fn sign_in(
         GitProvider::Generic => return Ok(()),
         GitProvider::Github => {
             let Some(secret) = secret else { return Ok(()) };
-            github(context, request, secret).await?
+            github(context, request, object, secret).await?
         }
-        GitProvider::Azure => azure(context, request, namespace, account.as_deref()).await?,
-        GitProvider::Aws => aws(context, request, namespace, account.as_deref()).await?,
+        GitProvider::Azure => azure(context, request, object, account.as_deref()).await?,
+        GitProvider::Aws => aws(context, request, object, account.as_deref()).await?,
     };
     request.remote.auth = match credential.kind {
         Presented::Bearer(token) => Auth::Bearer(token),
@@ -57,6 +100,7 @@ pub(crate) async fn sign_in(
 async fn github(
     context: &Context,
     request: &Request,
+    object: &ObjectKey,
     secret: &SecretData,
 ) -> Result<(Credential, String), Error> {
     let invalid = |why: String| Error::Credentials(format!("secret '{}': {why}", secret.name));
@@ -91,16 +135,17 @@ async fn github(
     let network = Network::of(request);
     let key = Key::of(&["github", &name, app.private_key.expose(), &network.key]);
     let client = network.client()?;
-    let credential = context.tokens.cache.get(key, || app.credential(&client)).await?;
+    let credential = context.tokens.get(key, object, || app.credential(&client)).await?;
     Ok((credential, name))
 }
 
 async fn azure(
     context: &Context,
     request: &Request,
-    namespace: &str,
+    object: &ObjectKey,
     account: Option<&str>,
 ) -> Result<(Credential, String), Error> {
+    let namespace = &*object.namespace;
     let network = Network::of(request);
     let client = network.client()?;
     let tokens = &context.tokens;
@@ -121,15 +166,16 @@ async fn azure(
         let endpoints = azure::Endpoints::from_environment(&tokens.environment)?;
         azure::credential(&client, &endpoints, &identity).await
     };
-    Ok((tokens.cache.get(key, obtain).await?, name))
+    Ok((tokens.get(key, object, obtain).await?, name))
 }
 
 async fn aws(
     context: &Context,
     request: &Request,
-    namespace: &str,
+    object: &ObjectKey,
     account: Option<&str>,
 ) -> Result<(Credential, String), Error> {
+    let namespace = &*object.namespace;
     let repository = aws::Repository::parse(&request.url)?;
     let network = Network::of(request);
     let client = network.client()?;
@@ -154,7 +200,7 @@ async fn aws(
         let keys = aws::keys(&client, &endpoints, &tokens.environment, &identity).await?;
         Ok(repository.credential(&keys, SystemTime::now()))
     };
-    Ok((tokens.cache.get(key, obtain).await?, name))
+    Ok((tokens.get(key, object, obtain).await?, name))
 }
 
 fn principal(provider: &str, namespace: &str, account: Option<&str>) -> String {

@@ -37,6 +37,11 @@ pub async fn work(options: Options, host: Host) -> anyhow::Result<()> {
         mirrors,
         allowed: Allowed { service_accounts: options.service_accounts },
         tokens: Tokens {
+            events: host.metrics.counter(
+                "gotk_token_cache_events_total",
+                "Total number of cache events, by object.",
+                &["event_type", "kind", "name", "namespace", "operation"],
+            ),
             cache: cache(options.tokens, options.token_lifetime, &host),
             environment: options.environment,
             default_service_account: options.default_service_account,

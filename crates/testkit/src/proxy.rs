@@ -435,14 +435,18 @@ fn refusal(code: u16) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = (status, axum::Json(body)).into_response();
     if code == 429 {
-        response.headers_mut().insert(HeaderName::from_static("retry-after"), http::HeaderValue::from_static("1"));
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("retry-after"), http::HeaderValue::from_static("1"));
     }
     response
 }
 
 /// A response whose body breaks off: the client sees a closed connection.
 fn broken() -> Response {
-    let broken = futures::stream::once(async { Err::<Vec<u8>, _>(std::io::Error::other("closed by the fault proxy")) });
+    let broken = futures::stream::once(async {
+        Err::<Vec<u8>, _>(std::io::Error::other("closed by the fault proxy"))
+    });
     let mut response = Response::new(Body::from_stream(broken));
     *response.status_mut() = StatusCode::OK;
     response

@@ -79,7 +79,9 @@ pub async fn wait_gone(api: &Api<DynamicObject>, name: &str, limit: Duration) ->
         }
         bail!("the watch of {name} ended")
     };
-    tokio::time::timeout(limit, gone).await.with_context(|| format!("{name} was still there after {limit:?}"))?
+    tokio::time::timeout(limit, gone)
+        .await
+        .with_context(|| format!("{name} was still there after {limit:?}"))?
 }
 
 /// A condition of an object by type.

@@ -21,7 +21,10 @@ async fn start() -> (Client, Proxy, Api<ConfigMap>) {
 }
 
 fn named(name: &str) -> ConfigMap {
-    ConfigMap { metadata: kube::core::ObjectMeta { name: Some(name.into()), ..Default::default() }, ..Default::default() }
+    ConfigMap {
+        metadata: kube::core::ObjectMeta { name: Some(name.into()), ..Default::default() },
+        ..Default::default()
+    }
 }
 
 #[tokio::test]
@@ -36,7 +39,8 @@ async fn a_crash_after_the_second_write_lets_exactly_two_through() {
     proxy.crashed().await;
     writer.abort();
     let there: Api<ConfigMap> = Api::default_namespaced(direct);
-    let names: Vec<String> = there.list(&Default::default()).await.unwrap().iter().map(ResourceExt::name_any).collect();
+    let names: Vec<String> =
+        there.list(&Default::default()).await.unwrap().iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(proxy.writes().len(), 2);
 }

@@ -37,9 +37,11 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let screen = Screen::new();
     screen.title("Sluice: a commit, from Git to the cluster");
     let begun = Instant::now();
-    let options = Options { server: args.server, concurrent: 4, log_level: "info" };
+    let options = Options { server: args.server.clone(), concurrent: 4, log_level: "info" };
     let world = World::start(options).await?;
     screen.done("API server, Git server, source-controller and kustomize-controller run", begun.elapsed());
+    // A real server has a controller for its Deployments.
+    let _stub = args.server.is_none().then(|| Stub::start(world.client.clone()));
     let outcome = story(&world, &screen).await;
     if let Err(error) = &outcome {
         screen.failed(&format!("{error:#}"));
@@ -69,7 +71,6 @@ struct Stage<'a> {
 }
 
 async fn story(world: &World, screen: &Screen) -> Result<()> {
-    let _stub = Stub::start(world.client.clone());
     let (repository, url) = world.repository("fleet")?;
     for name in [NAMESPACE, "dev", "staging", "prod"] {
         namespace(&world.client, name).await?;

@@ -39,7 +39,7 @@ kind: Service
 metadata:
   name: web-${INDEX}
 spec:
-  selector: {app: web-${INDEX}}
+  selector: {app: 'web-${INDEX}'}
   ports: [{name: http, port: 9898, targetPort: http, protocol: TCP}]
 ---
 apiVersion: apps/v1
@@ -49,10 +49,10 @@ metadata:
 spec:
   replicas: 1
   selector:
-    matchLabels: {app: web-${INDEX}}
+    matchLabels: {app: 'web-${INDEX}'}
   template:
     metadata:
-      labels: {app: web-${INDEX}}
+      labels: {app: 'web-${INDEX}'}
     spec:
       serviceAccountName: web-${INDEX}
       containers:
@@ -70,7 +70,7 @@ spec:
   rules:
     - host: web-${INDEX}.example.com
       http:
-        paths: [{path: /, pathType: Prefix, backend: {service: {name: web-${INDEX}, port: {name: http}}}}]
+        paths: [{path: /, pathType: Prefix, backend: {service: {name: 'web-${INDEX}', port: {name: http}}}}]
 ";
 
 const NEVER: &str = "apiVersion: apps/v1
@@ -81,10 +81,10 @@ metadata:
 spec:
   replicas: 1
   selector:
-    matchLabels: {app: web-${INDEX}}
+    matchLabels: {app: 'web-${INDEX}'}
   template:
     metadata:
-      labels: {app: web-${INDEX}}
+      labels: {app: 'web-${INDEX}'}
     spec:
       containers: [{name: web, image: registry.example/web:1.0.0, resources: {requests: {cpu: '${MCPU}'}}}]
 ";

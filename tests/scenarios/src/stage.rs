@@ -88,7 +88,9 @@ impl Stage {
             _workloads: workloads,
             _server: server,
         };
-        stage.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await?;
+        stage
+            .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))
+            .await?;
         stage.start_kustomize().await?;
         Ok(stage)
     }
@@ -109,7 +111,8 @@ impl Stage {
     /// When it does not come up.
     pub async fn start_kustomize(&mut self) -> Result<()> {
         let kubeconfig = self.folder.path().join("proxied.kubeconfig");
-        let process = start("kustomize-controller", self.folder.path(), &kubeconfig, &self.id, Vec::new()).await?;
+        let process =
+            start("kustomize-controller", self.folder.path(), &kubeconfig, &self.id, Vec::new()).await?;
         self.kustomize = Some(process);
         Ok(())
     }
@@ -168,7 +171,8 @@ impl Stage {
             word if word.ends_with('s') => format!("{word}es"),
             word => format!("{word}s"),
         };
-        let cluster = matches!(name, "Namespace" | "CustomResourceDefinition" | "ClusterRole" | "ClusterRoleBinding");
+        let cluster =
+            matches!(name, "Namespace" | "CustomResourceDefinition" | "ClusterRole" | "ClusterRoleBinding");
         let namespace = if cluster { "" } else { self.namespace.as_str() };
         let api = objects(&self.client, &kind(api_version, name, &plural), namespace);
         api.patch(text("/metadata/name"), &PatchParams::apply("person").force(), &Patch::Apply(object))
@@ -279,7 +283,9 @@ async fn names(api: &Api<DynamicObject>) -> Result<Vec<String>> {
 async fn server(folder: &Path) -> Result<(Client, Option<Server>, PathBuf)> {
     if let Some(path) = std::env::var_os("SLUICE_KUBECONFIG") {
         let path = PathBuf::from(path);
-        let config = Config::from_custom_kubeconfig(Kubeconfig::read_from(&path)?, &KubeConfigOptions::default()).await?;
+        let config =
+            Config::from_custom_kubeconfig(Kubeconfig::read_from(&path)?, &KubeConfigOptions::default())
+                .await?;
         return Ok((Client::try_from(config)?, None, path));
     }
     let server = Server::start(Options::default());
@@ -319,7 +325,13 @@ async fn start_source(folder: &Path, kubeconfig: &Path, id: &str) -> Result<Proc
     start("source-controller", folder, kubeconfig, id, flags).await
 }
 
-async fn start(name: &str, folder: &Path, kubeconfig: &Path, id: &str, mut flags: Vec<String>) -> Result<Process> {
+async fn start(
+    name: &str,
+    folder: &Path,
+    kubeconfig: &Path,
+    id: &str,
+    mut flags: Vec<String>,
+) -> Result<Process> {
     let health = free_port()?;
     flags.extend([
         format!("--health-addr=127.0.0.1:{health}"),

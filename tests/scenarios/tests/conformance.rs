@@ -41,8 +41,12 @@ async fn send(client: &Client, step: &Value) -> Value {
     let body = step.get("body").map(|body| body.to_string().into_bytes()).unwrap_or_default();
     let response = client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
     let code = response.status().as_u16();
-    let warnings: Vec<String> =
-        response.headers().get_all("warning").iter().map(|value| value.to_str().unwrap().to_owned()).collect();
+    let warnings: Vec<String> = response
+        .headers()
+        .get_all("warning")
+        .iter()
+        .map(|value| value.to_str().unwrap().to_owned())
+        .collect();
     let bytes = response.into_body().collect_bytes().await.unwrap();
     let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
     let mut answer = json!({"code": code, "body": body});
@@ -61,8 +65,15 @@ struct Scrubber {
 }
 
 /// Controllers of a real cluster write to these at any time.
-const LIVELY: [&str; 7] =
-    ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Scale", "CustomResourceDefinition", "PodDisruptionBudget"];
+const LIVELY: [&str; 7] = [
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "Scale",
+    "CustomResourceDefinition",
+    "PodDisruptionBudget",
+];
 
 impl Scrubber {
     fn word(&mut self, family: &str, value: &str) -> String {
@@ -95,7 +106,9 @@ impl Scrubber {
         match value {
             Value::Object(map) => {
                 if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
-                    let text = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+                    let text = |name: &str| {
+                        metadata.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+                    };
                     let (uid, version) = (text("uid"), text("resourceVersion"));
                     if !uid.is_empty() && !version.is_empty() {
                         let word = self.version(&uid, &version, lively);
@@ -121,7 +134,9 @@ impl Scrubber {
                 }
                 if key == "managedFields" {
                     list.retain(|entry| entry["manager"] != "kube-controller-manager");
-                    list.sort_by_key(|entry| format!("{}{}{}", entry["manager"], entry["operation"], entry["subresource"]));
+                    list.sort_by_key(|entry| {
+                        format!("{}{}{}", entry["manager"], entry["operation"], entry["subresource"])
+                    });
                 }
                 list.iter_mut().for_each(|item| self.walk(key, item));
             }
@@ -265,7 +280,11 @@ async fn check(name: &str) {
         let mut lines = Vec::new();
         differences("", &expected["answer"], &found["answer"], &mut lines);
         if !lines.is_empty() {
-            out.push(format!("step {index}: {}\n  {}", expected["do"].as_str().unwrap_or(""), lines.join("\n  ")));
+            out.push(format!(
+                "step {index}: {}\n  {}",
+                expected["do"].as_str().unwrap_or(""),
+                lines.join("\n  ")
+            ));
         }
     }
     assert!(out.is_empty(), "{name} differs:\n{}", out.join("\n"));

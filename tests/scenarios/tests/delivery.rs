@@ -23,7 +23,10 @@ spec:
 #[tokio::test]
 async fn a_commit_is_applied_updated_and_pruned() {
     let stage = Stage::start().await.unwrap();
-    let first = stage.repository.commit("first", &[("app/one.yaml", Some(ONE)), ("app/two.yaml", Some(TWO))]).unwrap();
+    let first = stage
+        .repository
+        .commit("first", &[("app/one.yaml", Some(ONE)), ("app/two.yaml", Some(TWO))])
+        .unwrap();
     stage.add_source().await.unwrap();
     stage.add_kustomization("app", "./app", json!({})).await.unwrap();
     let ready = stage.ready("app", &first).await.unwrap();
@@ -66,7 +69,9 @@ async fn a_dependent_starts_when_its_dependency_is_ready() {
     stage.add_source().await.unwrap();
     stage.add_kustomization("second", "./b", json!({"dependsOn": [{"name": "first"}]})).await.unwrap();
     stage
-        .until(&stage.kustomizations(), "second", |object| condition_text(object, "Ready", "reason") == "DependencyNotReady")
+        .until(&stage.kustomizations(), "second", |object| {
+            condition_text(object, "Ready", "reason") == "DependencyNotReady"
+        })
         .await
         .unwrap();
     stage.add_kustomization("first", "./a", json!({})).await.unwrap();
@@ -88,7 +93,9 @@ async fn ready_waits_for_the_health_of_what_was_applied() {
     stage.add_kustomization("app", "./app", json!({"wait": true, "timeout": "50s"})).await.unwrap();
     stage.until(&stage.api("apps/v1", "Deployment", "deployments"), "web", |_| true).await.unwrap();
     stage
-        .until(&stage.kustomizations(), "app", |object| condition_text(object, "Ready", "status") == "Unknown")
+        .until(&stage.kustomizations(), "app", |object| {
+            condition_text(object, "Ready", "status") == "Unknown"
+        })
         .await
         .unwrap();
     let free = APP.replace(", labels: {testkit.sluice.dev/never-ready: HELD}", "");
@@ -103,7 +110,8 @@ async fn an_object_of_a_missing_kind_is_applied_once_its_definition_appears() {
     let stage = Stage::start().await.unwrap();
     let word = format!("late{}", std::process::id());
     let kind = format!("Late{}", std::process::id());
-    let object = format!("apiVersion: late.example.com/v1\nkind: {kind}\nmetadata: {{name: thing}}\nspec: {{x: 1}}\n");
+    let object =
+        format!("apiVersion: late.example.com/v1\nkind: {kind}\nmetadata: {{name: thing}}\nspec: {{x: 1}}\n");
     let files = [("app/one.yaml", Some(ONE)), ("app/thing.yaml", Some(object.as_str()))];
     let commit = stage.repository.commit("first", &files).unwrap();
     stage.add_source().await.unwrap();
@@ -183,7 +191,9 @@ async fn nothing_changed_means_nothing_is_written() {
     let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}});
     stage.kustomizations().patch("app", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     stage
-        .until(&stage.kustomizations(), "app", |object| text(object, "/status/lastHandledReconcileAt") == "now")
+        .until(&stage.kustomizations(), "app", |object| {
+            text(object, "/status/lastHandledReconcileAt") == "now"
+        })
         .await
         .unwrap();
     let writes = stage.proxy.writes();

@@ -33,7 +33,12 @@ async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
             Err(_) => ABSENT_PAUSE,
         };
         watch.phase.send_replace(Phase::Refused);
-        tokio::time::sleep(pause).await;
+        if pause == ABSENT_PAUSE {
+            // Running out of time and being rung for mean the same: try again.
+            let _ = tokio::time::timeout(pause, watch.bell.notified()).await;
+        } else {
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 

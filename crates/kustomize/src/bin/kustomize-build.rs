@@ -145,12 +145,14 @@ fn run() -> Result<(), String> {
     let root = RelPath::new(text.trim_start_matches('/')).map_err(|error| error.to_string())?;
     let options = Options {
         load_restrictions,
-        reorder: reorder.unwrap_or(Reorder::None),
+        reorder: reorder.unwrap_or(Reorder::Legacy),
         managed_by: arguments.managed_by,
         ..Options::default()
     };
     let built = build(&Disk, &root, &options).map_err(|error| error.to_string())?;
-    for warning in &built.warnings {
+    // The clash of orders is only one where the flag was given.
+    let is_news = |message: &str| reorder.is_some() || !message.contains("('--reorder')");
+    for warning in built.warnings.iter().filter(|warning| is_news(&warning.message)) {
         let _ = writeln!(std::io::stderr(), "{}", warning.message);
     }
     let yaml = built.to_yaml();

@@ -101,7 +101,9 @@ pub(crate) fn fill_defaults(kind: &Kind, value: &mut Value) {
             default_to(as_map(value), "reclaimPolicy", "Delete");
             default_to(as_map(value), "volumeBindingMode", "Immediate");
         }
-        ("scheduling.k8s.io", "PriorityClass") => default_to(as_map(value), "preemptionPolicy", "PreemptLowerPriority"),
+        ("scheduling.k8s.io", "PriorityClass") => {
+            default_to(as_map(value), "preemptionPolicy", "PreemptLowerPriority")
+        }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(section(value, "spec")),
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => webhooks(value, true),
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => webhooks(value, false),

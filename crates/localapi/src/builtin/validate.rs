@@ -19,7 +19,8 @@ fn whole(pattern: &str) -> Option<Regex> {
 
 static SUBDOMAIN_RE: LazyLock<Option<Regex>> = LazyLock::new(|| whole(SUBDOMAIN));
 static LABEL_RE: LazyLock<Option<Regex>> = LazyLock::new(|| whole(LABEL));
-static QUALIFIED_RE: LazyLock<Option<Regex>> = LazyLock::new(|| whole("([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"));
+static QUALIFIED_RE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| whole("([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"));
 
 fn fits(regex: &Option<Regex>, text: &str) -> bool {
     regex.as_ref().is_some_and(|regex| regex.is_match(text))
@@ -73,7 +74,12 @@ pub(crate) fn validate(kind: &Kind, value: &Value, old: Option<&Value>) -> Vec<C
             if value.pointer("/spec/schedule").and_then(Value::as_str).unwrap_or_default().is_empty() {
                 causes.push(Cause::required("spec.schedule", ""));
             }
-            pod_template(value, "/spec/jobTemplate/spec/template", "spec.jobTemplate.spec.template", &mut causes);
+            pod_template(
+                value,
+                "/spec/jobTemplate/spec/template",
+                "spec.jobTemplate.spec.template",
+                &mut causes,
+            );
         }
         ("", "Pod") => pod_template(value, "", "", &mut causes),
         ("", "Service") => service(value, &mut causes),
@@ -116,10 +122,15 @@ fn workload(value: &Value, causes: &mut Vec<Cause>) {
     }
     let labels = value.pointer("/spec/template/metadata/labels");
     let wanted = selector.and_then(|selector| selector.get("matchLabels")).and_then(Value::as_object);
-    let matches = wanted.is_none_or(|map| map.iter().all(|(key, text)| labels.and_then(|l| l.get(key)) == Some(text)));
+    let matches =
+        wanted.is_none_or(|map| map.iter().all(|(key, text)| labels.and_then(|l| l.get(key)) == Some(text)));
     if selector.is_none() || !matches {
         let shown = labels.cloned().unwrap_or(Value::Null);
-        causes.push(Cause::invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`"));
+        causes.push(Cause::invalid(
+            "spec.template.metadata.labels",
+            &shown,
+            "`selector` does not match template `labels`",
+        ));
     }
     pod_template(value, "/spec/template", "spec.template", causes);
 }
@@ -138,7 +149,11 @@ fn pod_template(value: &Value, pointer: &str, path: &str, causes: &mut Vec<Cause
         if name.is_empty() {
             causes.push(Cause::required(format!("{at}.name"), ""));
         } else if seen.contains(&name) {
-            causes.push(Cause::new("FieldValueDuplicate", format!("{at}.name"), format!("Duplicate value: \"{name}\"")));
+            causes.push(Cause::new(
+                "FieldValueDuplicate",
+                format!("{at}.name"),
+                format!("Duplicate value: \"{name}\""),
+            ));
         }
         seen.push(name);
         if container.get("image").and_then(Value::as_str).unwrap_or_default().is_empty() {
@@ -177,9 +192,14 @@ fn ingress(value: &Value, causes: &mut Vec<Cause>) {
         causes.push(Cause::invalid("spec", &Value::Array(Vec::new()), detail));
     }
     for (r, rule) in rules.into_iter().flatten().enumerate() {
-        for (p, path) in rule.pointer("/http/paths").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        for (p, path) in
+            rule.pointer("/http/paths").and_then(Value::as_array).into_iter().flatten().enumerate()
+        {
             if path.get("pathType").is_none() {
-                causes.push(Cause::required(format!("spec.rules[{r}].http.paths[{p}].pathType"), "pathType must be specified"));
+                causes.push(Cause::required(
+                    format!("spec.rules[{r}].http.paths[{p}].pathType"),
+                    "pathType must be specified",
+                ));
             }
         }
     }
@@ -203,14 +223,25 @@ fn definition(value: &Value, causes: &mut Vec<Cause>) {
         causes.push(Cause::invalid("metadata.name", &shown, "must be spec.names.plural+\".\"+spec.group"));
     }
     let versions = value.pointer("/spec/versions").and_then(Value::as_array);
-    let stored = versions.into_iter().flatten().filter(|v| v.get("storage").and_then(Value::as_bool) == Some(true)).count();
+    let stored = versions
+        .into_iter()
+        .flatten()
+        .filter(|v| v.get("storage").and_then(Value::as_bool) == Some(true))
+        .count();
     if stored != 1 {
         let shown = value.pointer("/spec/versions").cloned().unwrap_or(Value::Null);
-        causes.push(Cause::invalid("spec.versions", &shown, "must have exactly one version marked as storage version"));
+        causes.push(Cause::invalid(
+            "spec.versions",
+            &shown,
+            "must have exactly one version marked as storage version",
+        ));
     }
     for (index, version) in versions.into_iter().flatten().enumerate() {
         if version.pointer("/schema/openAPIV3Schema").is_none() {
-            causes.push(Cause::required(format!("spec.versions[{index}].schema.openAPIV3Schema"), "schemas are required"));
+            causes.push(Cause::required(
+                format!("spec.versions[{index}].schema.openAPIV3Schema"),
+                "schemas are required",
+            ));
         }
     }
 }
@@ -269,17 +300,19 @@ fn immutable(kind: &Kind, value: &Value, old: &Value, causes: &mut Vec<Cause>) {
                 causes.push(Cause::invalid("spec.clusterIPs[0]", &shown, "may not change once set"));
             }
         }
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            if value.get("roleRef") != old.get("roleRef") {
-                let part = |field: &str| value.pointer(&format!("/roleRef/{field}")).cloned().unwrap_or_default();
-                let shown = json!({"APIGroup": part("apiGroup"), "Kind": part("kind"), "Name": part("name")});
-                causes.push(Cause::invalid("roleRef", &shown, "cannot change roleRef"));
-            }
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
+            if value.get("roleRef") != old.get("roleRef") =>
+        {
+            let part = |field: &str| value.pointer(&format!("/roleRef/{field}")).cloned().unwrap_or_default();
+            let shown = json!({"APIGroup": part("apiGroup"), "Kind": part("kind"), "Name": part("name")});
+            causes.push(Cause::invalid("roleRef", &shown, "cannot change roleRef"));
         }
         ("", "PersistentVolumeClaim") => {
             let rest = |object: &Value| {
                 let mut spec = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
-                spec.retain(|key, _| !matches!(key.as_str(), "resources" | "volumeAttributesClassName" | "volumeName"));
+                spec.retain(|key, _| {
+                    !matches!(key.as_str(), "resources" | "volumeAttributesClassName" | "volumeName")
+                });
                 spec
             };
             if rest(value) != rest(old) {
@@ -295,10 +328,8 @@ fn immutable(kind: &Kind, value: &Value, old: &Value, causes: &mut Vec<Cause>) {
             }
         }
         ("networking.k8s.io", "IngressClass") => fixed("/spec/controller", "field is immutable"),
-        ("scheduling.k8s.io", "PriorityClass") => {
-            if value.get("value") != old.get("value") {
-                causes.push(Cause::forbidden("value", "may not be changed in an update."));
-            }
+        ("scheduling.k8s.io", "PriorityClass") if value.get("value") != old.get("value") => {
+            causes.push(Cause::forbidden("value", "may not be changed in an update."));
         }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             fixed("/spec/scope", "field is immutable");

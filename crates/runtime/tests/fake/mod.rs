@@ -24,6 +24,8 @@ struct State {
     writes: Vec<String>,
     /// Runs before the next status write.
     before_status: Option<Change>,
+    /// Collections that were listed or watched.
+    looked: Vec<String>,
     /// Status writes to refuse.
     broken: u32,
 }
@@ -84,6 +86,10 @@ impl Fake {
 
     pub(crate) fn writes(&self) -> Vec<String> {
         self.state.lock().unwrap().writes.clone()
+    }
+
+    pub(crate) fn looked(&self) -> Vec<String> {
+        self.state.lock().unwrap().looked.clone()
     }
 
     pub(crate) fn clear_writes(&self) {
@@ -148,6 +154,9 @@ impl State {
     fn answer(&mut self, method: &Method, uri: &http::Uri, body: &[u8]) -> Response<Body> {
         let path: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
         let patch: Value = serde_json::from_slice(body).unwrap_or_default();
+        if path.ends_with(&["gitrepositories"]) {
+            self.looked.push(uri.to_string());
+        }
         match (method.as_str(), path.as_slice()) {
             ("POST", ["api", "v1", "namespaces", _, "events"]) => {
                 self.writes.push(format!("event {}", patch["involvedObject"]["name"].as_str().unwrap()));

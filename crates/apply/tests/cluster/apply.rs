@@ -1,59 +1,14 @@
-//! End states and requests of applies and deletions, against a small API server.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod fake;
+//! What an apply leaves behind, and what it costs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake::{DIALECT, Fake, status};
-use serde_json::{Value, json};
-use sluice_apply::{
-    Action, Change, Check, Cluster, DeleteOptions, Desired, Fate, Gone, Identity, IgnoreRule, IgnoreRules,
-    Memory, Missing, ObjectId, Outlook, Owner, Policy, Release, Report, Signal, Target,
-};
-use sluice_expr::Rules;
-use sluice_manifest::Object;
+use serde_json::json;
+use sluice_apply::{Action, Fate, IgnoreRule, IgnoreRules, Memory, Missing, Policy};
 use tokio_util::sync::CancellationToken;
 
-const PATH: &str = "/api/v1/namespaces/team/configmaps/";
-
-fn labels() -> Value {
-    json!({"kustomize.toolkit.fluxcd.io/name": "app", "kustomize.toolkit.fluxcd.io/namespace": "team"})
-}
-
-fn desired(object: Value) -> Desired {
-    Desired::from(Object::new(object).unwrap())
-}
-
-fn config(name: &str, data: Value) -> Desired {
-    desired(json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": "team", "labels": labels()}, "data": data}))
-}
-
-fn policy() -> Policy {
-    Policy {
-        concurrency: 4,
-        force: false,
-        all_or_nothing: false,
-        migrate_api_version: false,
-        ignore: Arc::default(),
-    }
-}
-
-fn target(cluster: &Cluster) -> Target {
-    cluster.target(Identity::Own)
-}
-
-async fn apply(target: &Target, stage: &[Desired], policy: &Policy, memory: &mut Memory) -> Report {
-    let report = target.apply(stage, policy, memory, &CancellationToken::new()).await;
-    memory.learn(stage, &report);
-    report
-}
-
-fn actions(report: &Report) -> Vec<Option<Action>> {
-    report.outcomes.iter().map(sluice_apply::Outcome::action).collect()
-}
+use crate::fake::{DIALECT, Fake, status};
+use crate::objects::*;
 
 #[tokio::test]
 async fn a_few_new_objects_cost_a_look_and_an_apply_each() {
@@ -215,42 +170,6 @@ async fn what_is_missing_parks_the_object_and_names_it() {
 }
 
 #[tokio::test]
-async fn a_kind_that_comes_is_signalled_and_applied() {
-    let fake = Fake::new();
-    let cluster = fake.cluster();
-    let mut signals = cluster.signals();
-    let widget = json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "team"}});
-    let stage = [desired(widget)];
-    apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
-    fake.state.lock().unwrap().kinds.push(("example.org", "Widget", "widgets", true));
-    fake.put("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.org", json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.org"}}));
-    let signal = tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
-    assert_eq!(signal, Signal::Kind { group: "example.org".into(), kind: "Widget".into() });
-    let report = apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
-    assert_eq!(actions(&report), [Some(Action::Created)]);
-}
-
-#[tokio::test]
-async fn drift_is_signalled_with_its_owner_and_our_own_writes_are_not() {
-    let fake = Fake::new();
-    let cluster = fake.cluster();
-    let lease = cluster.watch_owned([("", "ConfigMap")]);
-    cluster.synced(&lease, Duration::from_secs(5)).await;
-    let mut signals = cluster.signals();
-    let stage = [config("a", json!({"k": "1"}))];
-    apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
-    let path = format!("{PATH}a");
-    let mut edited = fake.get(&path).unwrap();
-    edited["data"]["k"] = json!("edited");
-    edited["metadata"]["managedFields"][0]["fieldsV1"] = json!({});
-    fake.put(&path, edited);
-    let signal = tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
-    let owner = Some(Arc::new(Owner { namespace: "team".into(), name: "app".into() }));
-    assert_eq!(signal, Signal::Object { id: stage[0].id.clone(), owner, change: Change::Drifted });
-}
-
-#[tokio::test]
 async fn an_immutable_field_recreates_only_what_would_be_accepted_anew() {
     let fake = Fake::new();
     let cluster = fake.cluster();
@@ -339,144 +258,6 @@ async fn a_cancelled_pass_tries_nothing_more() {
     assert!(fake.take_log().is_empty());
 }
 
-fn id(name: &str) -> ObjectId {
-    config(name, json!({})).id
-}
-
-#[tokio::test]
-async fn only_what_carries_our_labels_and_no_protection_is_deleted() {
-    let fake = Fake::new();
-    let cluster = fake.cluster();
-    let object = |name: &str, labels: Value, annotations: Value| {
-        let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": "team", "labels": labels, "annotations": annotations}});
-        if name == "held" {
-            object["metadata"]["finalizers"] = json!(["x/y"]);
-        }
-        fake.put(&format!("{PATH}{name}"), object);
-    };
-    let foreign =
-        json!({"kustomize.toolkit.fluxcd.io/name": "other", "kustomize.toolkit.fluxcd.io/namespace": "team"});
-    object("ours", labels(), json!({}));
-    object("foreign", foreign, json!({}));
-    object("kept", labels(), json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"}));
-    object("held", labels(), json!({}));
-    let mut ids: Vec<_> =
-        ["ours", "foreign", "kept", "held", "absent", "stuck"].iter().map(|name| id(name)).collect();
-    object("stuck", labels(), json!({}));
-    fake.refuse(
-        "DELETE /api/v1/namespaces/team/configmaps/stuck",
-        403,
-        status(403, "Forbidden", "denied by webhook"),
-    );
-    ids.push(ObjectId {
-        group: "gone.org".into(),
-        kind: "Gone".into(),
-        namespace: "team".into(),
-        name: "x".into(),
-    });
-    let options =
-        DeleteOptions { owner: Owner { namespace: "team".into(), name: "app".into() }, concurrency: 8 };
-    let deletion = target(&cluster).delete(&ids, &options, &CancellationToken::new()).await;
-    let fates: Vec<_> = deletion.outcomes.iter().map(|removal| &removal.fate).collect();
-    assert!(
-        matches!(
-            fates[..],
-            [
-                Gone::Deleted,
-                Gone::Released(Release::ForeignOwner),
-                Gone::Released(Release::PruneDisabled),
-                Gone::Terminating { .. },
-                Gone::Deleted,
-                Gone::Failed(_),
-                Gone::Deleted,
-            ]
-        ),
-        "{fates:?}"
-    );
-    let expected = "delete failed, errors: ConfigMap/team/stuck delete failed: denied by webhook;";
-    assert_eq!(deletion.error().as_deref(), Some(expected));
-    assert_eq!(deletion.survivors().collect::<Vec<_>>(), [&id("stuck")]);
-    assert!(fake.get(&format!("{PATH}ours")).is_none());
-    assert!(fake.get(&format!("{PATH}foreign")).is_some());
-}
-
-#[tokio::test]
-async fn health_is_read_from_watches_and_tells_when_it_changes() {
-    let fake = Fake::new();
-    let cluster = fake.cluster();
-    let target = target(&cluster);
-    let deployment = desired(json!({"apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "d", "namespace": "team", "labels": labels()}, "spec": {"replicas": 1}}));
-    let check = |id: &ObjectId, vanishes| Check { id: id.clone(), owned: true, vanishes };
-    let job = ObjectId { group: "batch".into(), kind: "Job".into(), ..id("done") };
-    let checks = vec![check(&deployment.id, false), check(&id("a"), false), check(&job, true)];
-    let watch = target.watch_health(checks, Arc::new(Rules::default()));
-    apply(&target, &[deployment.clone(), config("a", json!({}))], &policy(), &mut Memory::default()).await;
-    let cancel = CancellationToken::new();
-    let health = watch.observe(&cancel).await;
-    assert_eq!(health.outlook(true), Outlook::Waiting);
-    assert_eq!(health.timeout(), "timeout waiting for: [Deployment/team/d status: 'InProgress']");
-
-    let path = "/apis/apps/v1/namespaces/team/deployments/d";
-    let mut ready = fake.get(path).unwrap();
-    ready["status"] = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
-        "conditions": [{"type": "Available", "status": "True"}, {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]});
-    let settled =
-        tokio::join!(watch.settle(true, Duration::from_secs(10), &cancel), async { fake.put(path, ready) }).0;
-    assert_eq!(settled.outlook(true), Outlook::Healthy, "{settled:?}");
-}
-
-#[tokio::test]
-async fn rules_of_the_user_go_before_those_for_built_in_kinds() {
-    let fake = Fake::new();
-    let cluster = fake.cluster();
-    let target = target(&cluster);
-    let stage = [config("a", json!({"phase": "Broken"}))];
-    apply(&target, &stage, &policy(), &mut Memory::default()).await;
-    let rules = Rules::compile([sluice_expr::Rule {
-        api_version: "v1",
-        kind: Some("ConfigMap"),
-        in_progress: None,
-        failed: Some("data.phase == 'Broken'"),
-        current: "data.phase == 'Fine'",
-    }])
-    .unwrap();
-    let checks = vec![Check { id: id("a"), owned: true, vanishes: false }];
-    let watch = target.watch_health(checks, Arc::new(rules));
-    let health = watch.observe(&CancellationToken::new()).await;
-    assert_eq!(
-        health.outlook(true),
-        Outlook::Stalled("failed early due to stalled resources: [ConfigMap/team/a status: 'Failed']".into())
-    );
-    assert!(!health.polled);
-}
-
-#[tokio::test]
-async fn a_set_that_is_on_its_way_fails_with_its_pod() {
-    let fake = Fake::new();
-    let cluster = fake.cluster();
-    let target = target(&cluster);
-    let set = desired(json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
-        "metadata": {"name": "s", "namespace": "team", "labels": labels()},
-        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "s"}}}}));
-    let watch = target.watch_health(
-        vec![Check { id: set.id.clone(), owned: true, vanishes: false }],
-        Arc::new(Rules::default()),
-    );
-    apply(&target, &[set], &policy(), &mut Memory::default()).await;
-    let cancel = CancellationToken::new();
-    assert_eq!(watch.observe(&cancel).await.outlook(true), Outlook::Waiting);
-    fake.put(
-        "/api/v1/namespaces/team/pods/s-0",
-        json!({"metadata": {"name": "s-0", "namespace": "team", "labels": {"app": "s"}},
-            "status": {"phase": "Running", "containerStatuses": [
-                {"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}),
-    );
-    let health = watch.observe(&cancel).await;
-    assert!(matches!(health.outlook(true), Outlook::Stalled(_)), "{health:?}");
-}
-
 #[tokio::test]
 async fn who_may_not_list_reads_one_by_one() {
     let fake = Fake::new();
@@ -490,25 +271,4 @@ async fn who_may_not_list_reads_one_by_one() {
         assert_eq!(log.iter().filter(|line| line.contains("limit=")).count(), lists, "{log:?}");
         assert_eq!(log.iter().filter(|line| line.starts_with("GET")).count(), 5 + lists, "{log:?}");
     }
-}
-
-#[tokio::test]
-async fn a_namespace_that_comes_is_signalled() {
-    let fake = Fake::new();
-    let cluster = fake.cluster();
-    let id = ObjectId {
-        group: String::new(),
-        kind: "Namespace".into(),
-        namespace: String::new(),
-        name: "late".into(),
-    };
-    let lease = cluster.watch_object(&id);
-    assert!(cluster.synced(&lease, Duration::from_secs(5)).await);
-    let mut signals = cluster.signals();
-    fake.put(
-        "/api/v1/namespaces/late",
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "late"}}),
-    );
-    let signal = tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
-    assert_eq!(signal, Signal::Object { id, owner: None, change: Change::Drifted });
 }

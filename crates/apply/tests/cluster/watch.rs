@@ -1,0 +1,168 @@
+//! What watches tell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use sluice_apply::{Action, Change, Check, Memory, ObjectId, Outlook, Owner, Signal};
+use sluice_expr::Rules;
+use tokio_util::sync::CancellationToken;
+
+use crate::fake::Fake;
+use crate::objects::*;
+
+#[tokio::test]
+async fn a_kind_that_comes_is_signalled_and_applied() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    let mut signals = cluster.signals();
+    let widget = json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "team"}});
+    let stage = [desired(widget)];
+    apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
+    fake.state.lock().unwrap().kinds.push(("example.org", "Widget", "widgets", true));
+    fake.put("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.org", json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.org"}}));
+    let signal = tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
+    assert_eq!(signal, Signal::Kind { group: "example.org".into(), kind: "Widget".into() });
+    let report = apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
+    assert_eq!(actions(&report), [Some(Action::Created)]);
+}
+
+#[tokio::test]
+async fn drift_is_signalled_with_its_owner_and_our_own_writes_are_not() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    let lease = cluster.watch_owned([("", "ConfigMap")]);
+    cluster.synced(&lease, Duration::from_secs(5)).await;
+    let mut signals = cluster.signals();
+    let stage = [config("a", json!({"k": "1"}))];
+    apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
+    let path = format!("{PATH}a");
+    let mut edited = fake.get(&path).unwrap();
+    edited["data"]["k"] = json!("edited");
+    edited["metadata"]["managedFields"][0]["fieldsV1"] = json!({});
+    fake.put(&path, edited);
+    let signal = tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
+    let owner = Some(Arc::new(Owner { namespace: "team".into(), name: "app".into() }));
+    assert_eq!(signal, Signal::Object { id: stage[0].id.clone(), owner, change: Change::Drifted });
+}
+
+#[tokio::test]
+async fn health_is_read_from_watches_and_tells_when_it_changes() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    let target = target(&cluster);
+    let deployment = desired(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "d", "namespace": "team", "labels": labels()}, "spec": {"replicas": 1}}));
+    let check = |id: &ObjectId, vanishes| Check { id: id.clone(), owned: true, vanishes };
+    let job = ObjectId { group: "batch".into(), kind: "Job".into(), ..id("done") };
+    let checks = vec![check(&deployment.id, false), check(&id("a"), false), check(&job, true)];
+    let watch = target.watch_health(checks, Arc::new(Rules::default()));
+    apply(&target, &[deployment.clone(), config("a", json!({}))], &policy(), &mut Memory::default()).await;
+    let cancel = CancellationToken::new();
+    let health = watch.observe(&cancel).await;
+    assert_eq!(health.outlook(true), Outlook::Waiting);
+    assert_eq!(health.timeout(), "timeout waiting for: [Deployment/team/d status: 'InProgress']");
+
+    let path = "/apis/apps/v1/namespaces/team/deployments/d";
+    let mut ready = fake.get(path).unwrap();
+    ready["status"] = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+        "conditions": [{"type": "Available", "status": "True"}, {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]});
+    let settled =
+        tokio::join!(watch.settle(true, Duration::from_secs(10), &cancel), async { fake.put(path, ready) }).0;
+    assert_eq!(settled.outlook(true), Outlook::Healthy, "{settled:?}");
+}
+
+#[tokio::test]
+async fn rules_of_the_user_go_before_those_for_built_in_kinds() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    let target = target(&cluster);
+    let stage = [config("a", json!({"phase": "Broken"}))];
+    apply(&target, &stage, &policy(), &mut Memory::default()).await;
+    let rules = Rules::compile([sluice_expr::Rule {
+        api_version: "v1",
+        kind: Some("ConfigMap"),
+        in_progress: None,
+        failed: Some("data.phase == 'Broken'"),
+        current: "data.phase == 'Fine'",
+    }])
+    .unwrap();
+    let checks = vec![Check { id: id("a"), owned: true, vanishes: false }];
+    let watch = target.watch_health(checks, Arc::new(rules));
+    let health = watch.observe(&CancellationToken::new()).await;
+    assert_eq!(
+        health.outlook(true),
+        Outlook::Stalled("failed early due to stalled resources: [ConfigMap/team/a status: 'Failed']".into())
+    );
+    assert!(!health.polled);
+}
+
+#[tokio::test]
+async fn a_set_that_is_on_its_way_fails_with_its_pod() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    let target = target(&cluster);
+    let set = desired(json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "s", "namespace": "team", "labels": labels()},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "s"}}}}));
+    let watch = target.watch_health(
+        vec![Check { id: set.id.clone(), owned: true, vanishes: false }],
+        Arc::new(Rules::default()),
+    );
+    apply(&target, &[set], &policy(), &mut Memory::default()).await;
+    let cancel = CancellationToken::new();
+    assert_eq!(watch.observe(&cancel).await.outlook(true), Outlook::Waiting);
+    fake.put(
+        "/api/v1/namespaces/team/pods/s-0",
+        json!({"metadata": {"name": "s-0", "namespace": "team", "labels": {"app": "s"}},
+            "status": {"phase": "Running", "containerStatuses": [
+                {"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}),
+    );
+    let health = watch.observe(&cancel).await;
+    assert!(matches!(health.outlook(true), Outlook::Stalled(_)), "{health:?}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_comes_is_signalled() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    let id = ObjectId {
+        group: String::new(),
+        kind: "Namespace".into(),
+        namespace: String::new(),
+        name: "late".into(),
+    };
+    let lease = cluster.watch_object(&id);
+    assert!(cluster.synced(&lease, Duration::from_secs(5)).await);
+    let mut signals = cluster.signals();
+    fake.put(
+        "/api/v1/namespaces/late",
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "late"}}),
+    );
+    let signal = tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
+    assert_eq!(signal, Signal::Object { id, owner: None, change: Change::Drifted });
+}
+
+#[tokio::test]
+async fn an_object_is_watched_from_the_moment_its_kind_exists() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    let lease = cluster.watch_owned([("example.org", "Widget")]);
+    cluster.synced(&lease, Duration::from_secs(5)).await;
+    fake.state.lock().unwrap().kinds.push(("example.org", "Widget", "widgets", true));
+    let widget = desired(json!({"apiVersion": "example.org/v1", "kind": "Widget",
+        "metadata": {"name": "w", "namespace": "team", "labels": labels()}}));
+    let mut signals = cluster.signals();
+    while !apply(&target(&cluster), std::slice::from_ref(&widget), &policy(), &mut Memory::default())
+        .await
+        .is_complete()
+    {
+        tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
+    }
+    let soon = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !cluster.is_watched("example.org", "Widget") && tokio::time::Instant::now() < soon {
+        tokio::task::yield_now().await;
+    }
+    assert!(cluster.known(&widget.id).is_some());
+}

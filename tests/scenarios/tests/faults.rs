@@ -1,0 +1,170 @@
+//! Stories that go on while the API refuses, forgets, lags and closes connections.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use sluice_scenarios::{Stage, ending};
+use sluice_testkit::proxy::Chaos;
+use sluice_testkit::waiting::text;
+use sluice_testkit::{Fault, Rule};
+
+fn config_map(name: &str, step: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{step: \"{step}\"}}\n")
+}
+
+/// A stage on which one ConfigMap `one` has been applied.
+async fn applied() -> Stage {
+    let stage = Stage::start().await.unwrap();
+    let one = config_map("one", "1");
+    let commit = stage.repository.commit("first", &[("app/one.yaml", Some(&one))]).unwrap();
+    stage.add_source().await.unwrap();
+    stage.add_kustomization("app", "./app", json!({})).await.unwrap();
+    stage.ready("app", &commit).await.unwrap();
+    stage
+}
+
+/// Pushes a second step and sees it arrive.
+async fn next_step_arrives(stage: &Stage) {
+    let one = config_map("one", "2");
+    let commit = stage.push(&[("app/one.yaml", Some(&one))]).await.unwrap();
+    stage.ready("app", &commit).await.unwrap();
+    assert_eq!(text(&stage.config_maps().get("one").await.unwrap(), "/data/step"), "2");
+}
+
+#[tokio::test]
+async fn random_failures_delay_but_do_not_change_the_ending() {
+    let mut stage = Stage::start().await.unwrap();
+    let mut endings = Vec::new();
+    for seed in [None, Some(1), Some(2), Some(3)] {
+        stage.turn().await.unwrap();
+        let (one, two) = (config_map("one", "1"), config_map("two", "1"));
+        let first = stage
+            .repository
+            .commit("first", &[("app/one.yaml", Some(&one)), ("app/two.yaml", Some(&two))])
+            .unwrap();
+        stage.add_source().await.unwrap();
+        stage.proxy.set_chaos(seed.map(|seed| Chaos { seed, per_mille: 250 }));
+        stage.add_kustomization("app", "./app", json!({"retryInterval": "1s"})).await.unwrap();
+        stage.ready("app", &first).await.unwrap();
+        let one = config_map("one", "2");
+        let second = stage.push(&[("app/one.yaml", Some(&one)), ("app/two.yaml", None)]).await.unwrap();
+        stage.ready("app", &second).await.unwrap();
+        stage.until_gone(&stage.config_maps(), "two").await.unwrap();
+        stage.proxy.set_chaos(None);
+        endings.push(ending(&stage, &[first, second]).await.unwrap());
+        stage.kustomizations().delete("app", &DeleteParams::default()).await.unwrap();
+        stage.until_gone(&stage.kustomizations(), "app").await.unwrap();
+        stage.repositories().delete("apps", &DeleteParams::default()).await.unwrap();
+    }
+    for told in &endings {
+        assert_eq!(told, &endings[0]);
+    }
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn closed_watches_are_taken_up_again() {
+    let stage = applied().await;
+    for _ in 0..3 {
+        stage.proxy.close_watches();
+    }
+    next_step_arrives(&stage).await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_expired_watch_is_answered_by_a_new_list() {
+    let stage = applied().await;
+    stage.proxy.set_rules(vec![Rule::first(5, Fault::Refuse(410), |seen| seen.watches)]);
+    stage.proxy.close_watches();
+    next_step_arrives(&stage).await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn lagging_watches_delay_but_do_not_mislead() {
+    let stage = applied().await;
+    stage.proxy.hold_watches(true);
+    // While nothing is heard: the object is replaced by somebody else's of the same name, then the source moves on.
+    stage.config_maps().delete("one", &DeleteParams::default()).await.unwrap();
+    let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"mine": "yes"}});
+    stage.apply(&foreign).await.unwrap();
+    let two = config_map("two", "1");
+    let commit = stage.push(&[("app/one.yaml", None), ("app/two.yaml", Some(&two))]).await.unwrap();
+    stage
+        .until(&stage.repositories(), "apps", |object| {
+            text(object, "/status/artifact/revision").ends_with(&commit)
+        })
+        .await
+        .unwrap();
+    stage.proxy.hold_watches(false);
+    stage.ready("app", &commit).await.unwrap();
+    // The name left Git, but the object that bears it now is nobody's to prune... unless it was adopted in between.
+    let one = stage.config_maps().get_opt("one").await.unwrap();
+    let adopted =
+        stage.proxy.writes().iter().filter(|seen| seen.path.ends_with("configmaps/one")).count() > 1;
+    assert!(one.is_some() || adopted, "a foreign object was deleted");
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_an_apply_is_made_good() {
+    let stage = applied().await;
+    let strike = |seen: &sluice_testkit::proxy::Seen| seen.writes && seen.resource == "configmaps";
+    stage.proxy.set_rules(vec![Rule::first(1, Fault::Swallow(500), strike)]);
+    next_step_arrives(&stage).await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_conflicting_status_write_does_not_lose_the_status() {
+    let stage = applied().await;
+    let strike = |seen: &sluice_testkit::proxy::Seen| seen.writes && seen.resource == "kustomizations/status";
+    stage.proxy.set_rules(vec![Rule::first(2, Fault::Refuse(409), strike)]);
+    next_step_arrives(&stage).await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_throttled_controller_comes_back() {
+    let stage = applied().await;
+    stage.proxy.set_rules(vec![Rule::first(3, Fault::Refuse(429), |seen| seen.counts())]);
+    next_step_arrives(&stage).await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_answered_does_not_hold_the_controller_for_ever() {
+    let stage = applied().await;
+    stage.add_kustomization("app", "./app", json!({"timeout": "3s", "retryInterval": "1s"})).await.unwrap();
+    let observed = |object: &kube::api::DynamicObject| {
+        let seen = object.data.pointer("/status/observedGeneration").and_then(serde_json::Value::as_i64);
+        seen == object.metadata.generation
+    };
+    stage.until(&stage.kustomizations(), "app", observed).await.unwrap();
+    let strike = |seen: &sluice_testkit::proxy::Seen| seen.writes && seen.resource == "configmaps";
+    stage.proxy.set_rules(vec![Rule::first(1, Fault::Hang, strike)]);
+    next_step_arrives(&stage).await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restarted_controller_finds_nothing_to_write() {
+    let mut stage = applied().await;
+    stage.kill_kustomize().await.unwrap();
+    stage.proxy.clear();
+    stage.start_kustomize().await.unwrap();
+    // A nudge shows that the object has been visited after the restart.
+    let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "again"}}});
+    stage.kustomizations().patch("app", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    stage
+        .until(&stage.kustomizations(), "app", |object| {
+            text(object, "/status/lastHandledReconcileAt") == "again"
+        })
+        .await
+        .unwrap();
+    let writes: Vec<_> =
+        stage.proxy.writes().into_iter().filter(|seen| seen.resource == "configmaps").collect();
+    assert!(writes.is_empty(), "{writes:?}");
+    stage.end().await.unwrap();
+}

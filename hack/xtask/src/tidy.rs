@@ -2,6 +2,7 @@
 
 mod charters;
 mod floors;
+mod licences;
 mod purity;
 mod sizes;
 mod workspace;
@@ -14,6 +15,7 @@ pub(crate) fn run() -> Result<()> {
     let mut violations = floors::check(&workspace);
     violations.extend(charters::check(&workspace)?);
     violations.extend(purity::check(&workspace)?);
+    violations.extend(licences::check(&workspace)?);
     let (too_long, median) = sizes::check(&workspace)?;
     violations.extend(too_long);
     for violation in &violations {

@@ -63,9 +63,7 @@ fn check(name: String, vector: &Vector, vars: &BTreeMap<String, String>) -> Resu
         Err(error) => format!("error: {error}"),
     };
     let (holds, expected) = match (&vector.out, &vector.error, got) {
-        (Some(out), _, got) => {
-            (got.is_ok_and(|text| text == *out), format!("{out:?}"))
-        }
+        (Some(out), _, got) => (got.is_ok_and(|text| text == *out), format!("{out:?}")),
         (None, Some(error), got) => (
             got.is_err_and(|got| {
                 got.to_string().contains(error.as_str()) || error.contains(&got.to_string())

@@ -40,7 +40,7 @@ fn lacking(text: &str) -> Vec<&'static str> {
     if !opening.contains("never ") {
         lacking.push("what it must never do");
     }
-    if !(opening.contains(" may ") || opening.contains("only ")) {
+    if ![" may ", "only ", "called by "].iter().any(|words| opening.contains(words)) {
         lacking.push("who may call it");
     }
     lacking

@@ -83,6 +83,11 @@ impl Workspace {
         })
     }
 
+    /// The whole path of a file named from the workspace's root.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
     /// True if a path from the workspace's root exists.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.root.join(path).exists()

@@ -2,6 +2,7 @@
 
 mod charters;
 mod floors;
+mod invariants;
 mod licences;
 mod purity;
 mod sizes;
@@ -15,6 +16,7 @@ pub(crate) fn run() -> Result<()> {
     let mut violations = floors::check(&workspace);
     violations.extend(charters::check(&workspace)?);
     violations.extend(purity::check(&workspace)?);
+    violations.extend(invariants::check(&workspace)?);
     violations.extend(licences::check(&workspace)?);
     let (too_long, median) = sizes::check(&workspace)?;
     violations.extend(too_long);

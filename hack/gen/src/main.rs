@@ -5,6 +5,7 @@
 
 mod crds;
 mod flags;
+mod metrics;
 mod rbac;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ fn run(check: bool) -> Result<()> {
     rbac::add(&mut files);
     flags::add(&mut files);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    metrics::add(&mut files, &root)?;
     let mut stale = Vec::new();
     for (path, content) in &files {
         let target = root.join(path);

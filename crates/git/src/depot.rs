@@ -64,6 +64,8 @@ impl Depot {
         for name in ["objects/pack", "objects/info", "incoming"] {
             std::fs::create_dir_all(dir.join(name)).map_err(storage)?;
         }
+        // A file beyond the limit is told by its name when it is read, as long as it can be taken in at all.
+        let object_limit = object_limit.max(STRUCTURE);
         let store = open(&dir, object_limit).map_err(storage)?;
         Ok(Self {
             dir,

@@ -337,7 +337,11 @@ impl Mirrors {
         let place = place.clone();
         let work = tokio::task::spawn_blocking(move || {
             let _held = permit;
-            let branches = walk.add(&place.depot, place.commit, &place.prefix)?;
+            let branches =
+                walk.add(&place.depot, place.commit, &place.prefix).map_err(|error| match error {
+                    Error::Limit { limit, .. } => Error::Limit { url: place.remote.shown(), limit },
+                    error => error,
+                })?;
             let nested = place.nested(branches, &mut walk)?;
             Ok((walk, nested))
         });

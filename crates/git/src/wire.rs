@@ -177,7 +177,11 @@ impl Conversation {
             // What follows the pack is a flush, and then the connection is free for the next one.
             let _ = std::io::copy(&mut reader, &mut std::io::sink());
         }
-        taken.map_err(|error| waiter.failure().unwrap_or(error))
+        taken.map_err(|error| match (waiter.failure(), error) {
+            (Some(failure), _) => failure,
+            (None, Error::Limit { limit, .. }) => Error::Limit { url: waiter.url(), limit },
+            (None, error) => error,
+        })
     }
 }
 
@@ -203,7 +207,13 @@ pub(crate) fn write_pack(
         gix::hash::Kind::Sha1,
         options,
     )
-    .map_err(|error| Error::Storage(describe(&error)))
+    .map_err(|error| match describe(&error) {
+        // gix says so of whatever is larger than it was allowed to allocate.
+        words if words.contains("too large to fit in memory") => {
+            Error::Limit { url: String::new(), limit: format!("{alloc} bytes for one file") }
+        }
+        words => Error::Storage(words),
+    })
 }
 
 fn agent() -> gix::protocol::command::Feature {

@@ -188,6 +188,37 @@ async fn bounds_hold() {
 }
 
 #[tokio::test]
+async fn a_file_beyond_its_bound_is_named_when_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = Repository::new(dir.path(), "app");
+    app.write("small", "1");
+    app.write("a/large", "x".repeat(2_000));
+    app.commit("one");
+    let server = Server::start(dir.path()).await;
+    let client = Client::limited(Limits { file_bytes: 1_000, ..Limits::default() });
+    let checkout = fetch(&server, &client, &FetchOptions::default()).await.unwrap();
+    let read = |path: &str| checkout.files.read(&RelPath::new(path).unwrap());
+    assert_eq!(&*read("small").unwrap(), b"1");
+    let error = read("a/large").unwrap_err().to_string();
+    assert_eq!(error, "'a/large': larger than the limit of 1000 bytes");
+}
+
+#[tokio::test]
+async fn an_object_too_large_to_be_taken_in_at_all_is_a_limit_of_the_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = Repository::new(dir.path(), "app");
+    app.write("huge", vec![b'x'; (64 << 20) + 1]);
+    app.commit("one");
+    let server = Server::start(dir.path()).await;
+    let client = Client::limited(Limits { file_bytes: 1_000, ..Limits::default() });
+    let error = fetch(&server, &client, &FetchOptions::default()).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Limit { limit, url } if limit == "67108864 bytes for one file" && !url.is_empty()),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn mirrors_make_room_but_not_under_a_reader() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["app", "b"] {

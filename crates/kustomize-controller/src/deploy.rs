@@ -7,7 +7,7 @@ use sluice_api::condition::ConditionStatus;
 use sluice_api::kustomize::v1::Kustomization;
 use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::{Time, reason as common};
-use sluice_apply::{Action, Cluster, Desired, Fate, ObjectId, Outlook, Report, Target};
+use sluice_apply::{Action, Cluster, Desired, Fate, ObjectId, Outlook, Report, Seen, Target};
 use sluice_manifest as manifest;
 use sluice_runtime::{Readiness, Scope, Trigger, Verdict, WakeKey};
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use crate::message::{self, Step};
 use crate::policy;
 use crate::remembered;
 use crate::request::Request;
-use crate::session::{Session, Settled, Work};
+use crate::session::{Left, Session, Settled, Work};
 use crate::settle::Book;
 use crate::trouble::Trouble;
 
@@ -118,8 +118,12 @@ async fn apply(
             return Err(Failure::Overtaken);
         }
         for (desired, outcome) in members.iter().zip(&report.outcomes) {
-            if outcome.action() == Some(Action::Skipped) && !work.left_alone.contains(&desired.id) {
-                work.left_alone.push(desired.id.clone());
+            match &outcome.fate {
+                Fate::Skipped { seen } => {
+                    work.left_alone
+                        .insert(outcome.id.clone(), seen.as_ref().and_then(|seen| left(site, seen)));
+                }
+                _ => drop(work.left_alone.remove(&outcome.id)),
             }
             if outcome.action().is_some() {
                 let version = desired.object().version().to_owned();
@@ -168,6 +172,14 @@ fn rested(session: &Session, members: &[Desired]) -> Vec<Desired> {
         session.contests.get(&desired.id).is_some_and(|contest| contest.resting(now).is_some())
     };
     members.iter().filter(|desired| !resting(desired)).cloned().collect()
+}
+
+/// The state of an object that is left alone, where the watches of owned objects will tell of its changes.
+fn left(site: &Site<'_>, seen: &Seen) -> Option<Left> {
+    let key = &site.request.key;
+    let owned =
+        seen.owner.as_ref().is_some_and(|owner| owner.namespace == *key.namespace && owner.name == *key.name);
+    owned.then(|| (seen.uid.clone(), seen.drift_key))
 }
 
 fn note_changes(report: &Report, changes: &mut Vec<(ObjectId, Action)>) {
@@ -319,10 +331,15 @@ fn succeed(site: &Site<'_>, session: &mut Session, work: &mut Work, book: &mut B
     let inventory = work.inventory.take().unwrap_or_default();
     let members: Vec<_> = inventory
         .ids()
-        .map(|id| (id.clone(), session.memory.applied(id).map(|(uid, key)| (uid.clone(), key))))
+        .map(|id| {
+            let applied = session.memory.applied(id).map(|(uid, key)| (uid.clone(), key));
+            (id.clone(), applied.or_else(|| work.left_alone.get(id).cloned().flatten()))
+        })
         .collect();
-    if !is_silent(site, work) {
-        let applied = remembered::digest(&work.inputs, members.iter().map(|(id, state)| (id, state.clone())));
+    let applied = remembered::mark(&work.inputs, members.iter().map(|(id, state)| (id, state.clone())));
+    if is_silent(site, work) {
+        book.remember(applied);
+    } else {
         let took = work.began.elapsed();
         book.count(&work.digest, ks::RECONCILIATION_SUCCEEDED, now(), took, applied);
         book.tell(book.subject.finished(took, site.request.interval));

@@ -47,7 +47,7 @@ async fn wanted(site: &Site<'_>, work: &Work) -> Result<Option<Vec<Check>>, Fail
             .stages
             .iter()
             .flat_map(|(_, members)| members)
-            .filter(|desired| !work.left_alone.contains(&desired.id))
+            .filter(|desired| !work.left_alone.contains_key(&desired.id))
             .map(|desired| Check {
                 id: desired.id.clone(),
                 owned: true,

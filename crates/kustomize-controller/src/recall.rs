@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use sluice_api::condition::READY;
 use sluice_api::keys;
-use sluice_apply::Desired;
-use sluice_manifest::Object;
+use sluice_apply::{Cluster, Desired, WatchLease};
+use sluice_manifest::{Inventory, Object};
 
 use crate::deploy::Site;
 use crate::health;
-use crate::remembered::{self, Inputs};
+use crate::remembered::{self, Agreement, Inputs};
 use crate::session::{Session, Settled};
 use crate::settle::Book;
 
 /// How long lists are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked whether they are all there, and how long apart.
+const ROUNDS: usize = 20;
+const ROUND: Duration = Duration::from_millis(50);
 
 /// Takes the last success for this life's own, if lists of what it left behind agree with its digest.
 pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Session, book: &Book) {
@@ -32,7 +35,9 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
     }
     let cluster = site.target.cluster();
     let lease = cluster.watch_owned(inventory.ids().map(|id| (id.group.as_str(), id.kind.as_str())));
-    let synced = cluster.synced(&lease, PATIENCE).await;
+    // Before anything is looked up: a watch that must read more than before starts over.
+    let health = health::resume(site, inventory.ids()).await;
+    let synced = settle(cluster, &lease, &inventory).await;
     // Whatever comes of this, the next steps want these watches too.
     session.lease = Some(lease);
     if !synced {
@@ -45,20 +50,32 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
             (id.clone(), seen.map(|seen| (Arc::clone(&seen.uid), seen.drift_key)))
         })
         .collect();
-    let found = remembered::digest(inputs, members.iter().map(|(id, state)| (id, state.clone())));
-    if found.as_ref() != Some(wanted) {
-        tracing::info!("the cluster is not as the last success left it: one full pass");
-        return;
+    let mut inputs = inputs.clone();
+    match remembered::compare(wanted, &inputs, members.iter().map(|(id, state)| (id, state.clone()))) {
+        Agreement::Whole => {}
+        // The artifact is another one: it is built, and what is built is compared.
+        Agreement::ButArtifact => inputs.artifact.clear(),
+        Agreement::None => {
+            tracing::info!("the cluster is not as the last success left it: one full pass");
+            return;
+        }
     }
-    let health = health::resume(site, members.iter().map(|(id, _)| id)).await;
-    session.settled = Some(Settled {
-        inputs: inputs.clone(),
-        reads: None,
-        digest: last.digest.clone(),
-        members,
-        health,
-        degraded: None,
-    });
+    session.settled =
+        Some(Settled { inputs, reads: None, digest: last.digest.clone(), members, health, degraded: None });
+}
+
+/// Waits until every kind of the inventory is watched. Others may make a watch start over meanwhile.
+async fn settle(cluster: &Cluster, lease: &WatchLease, inventory: &Inventory) -> bool {
+    for _ in 0..ROUNDS {
+        if !cluster.synced(lease, PATIENCE).await {
+            return false;
+        }
+        if inventory.ids().all(|id| cluster.is_watched(&id.group, &id.kind)) {
+            return true;
+        }
+        tokio::time::sleep(ROUND).await;
+    }
+    false
 }
 
 /// Trusts members of the same build that are as an earlier life left them.

@@ -1,8 +1,10 @@
 //! What the last success was made of and led to, as one digest in the history: after a restart it tells,
 //! from lists alone, whether anything has to be done.
 
+use std::sync::Arc;
+
 use sluice_apply::{Fingerprint, ObjectId};
-use sluice_types::{Algorithm, Hasher};
+use sluice_types::{Algorithm, Digest, Hasher};
 
 /// Moves when the engine or what is hashed changes, so that every Kustomization gets one full pass.
 const ENGINE: &str = concat!("sluice/", env!("CARGO_PKG_VERSION"), "/1");
@@ -29,11 +31,50 @@ impl Inputs {
     }
 }
 
-/// The digest over inputs and members; `None` when a member's state is not known.
-pub(crate) fn digest<'a, U: AsRef<str>>(
+/// How far a memory agrees with what is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Agreement {
+    /// In everything.
+    Whole,
+    /// In everything but the artifact.
+    ButArtifact,
+    /// Not enough to rely on.
+    None,
+}
+
+/// The state of a member, as it was left or as it is found.
+pub(crate) type Member<'a> = (&'a ObjectId, Option<(Arc<str>, Fingerprint)>);
+
+/// What to remember: a digest over everything, and one that leaves out the artifact. `None` when a member's
+/// state is not known.
+pub(crate) fn mark<'a>(inputs: &Inputs, members: impl IntoIterator<Item = Member<'a>>) -> Option<String> {
+    let mut lines = Vec::new();
+    for (id, state) in members {
+        let (uid, key) = state?;
+        lines.push(format!("{}/{}/{}/{} {uid} {key}", id.group, id.kind, id.namespace, id.name));
+    }
+    lines.sort();
+    let other = Inputs { artifact: String::new(), ..inputs.clone() };
+    Some(format!("{} {}", digest(inputs, &lines), digest(&other, &lines)))
+}
+
+/// Compares what is remembered with what is found.
+pub(crate) fn compare<'a>(
+    remembered: &str,
     inputs: &Inputs,
-    members: impl IntoIterator<Item = (&'a ObjectId, Option<(U, Fingerprint)>)>,
-) -> Option<String> {
+    members: impl IntoIterator<Item = Member<'a>>,
+) -> Agreement {
+    let Some(found) = mark(inputs, members) else { return Agreement::None };
+    if found == remembered {
+        return Agreement::Whole;
+    }
+    match (found.split_once(' '), remembered.split_once(' ')) {
+        (Some((_, found)), Some((_, remembered))) if found == remembered => Agreement::ButArtifact,
+        _ => Agreement::None,
+    }
+}
+
+fn digest(inputs: &Inputs, members: &[String]) -> Digest {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut part = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
@@ -48,16 +89,8 @@ pub(crate) fn digest<'a, U: AsRef<str>>(
         part(name);
         part(version);
     }
-    let mut lines = Vec::new();
-    for (id, state) in members {
-        let (uid, key) = state?;
-        lines.push(format!("{}/{}/{}/{} {} {key}", id.group, id.kind, id.namespace, id.name, uid.as_ref()));
-    }
-    lines.sort();
-    for line in &lines {
-        part(line);
-    }
-    Some(hasher.finish().to_string())
+    members.iter().for_each(|line| part(line));
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -83,36 +116,48 @@ mod tests {
         }
     }
 
+    fn left(uid: &str, key: &str) -> Option<(Arc<str>, Fingerprint)> {
+        Some((uid.into(), Fingerprint::of(&json!(key))))
+    }
+
     #[test]
-    fn everything_a_success_depends_on_moves_the_digest_and_the_order_of_members_does_not() {
-        let key = |text: &str| Fingerprint::of(&json!(text));
+    fn the_state_of_every_member_counts_and_their_order_does_not() {
         let (a, b) = (id("a"), id("b"));
-        let base = digest(&inputs(), [(&a, Some(("u1", key("1")))), (&b, Some(("u2", key("2"))))]);
-        assert!(base.as_ref().is_some_and(|text| text.starts_with("sha256:")));
-        assert_eq!(base, digest(&inputs(), [(&b, Some(("u2", key("2")))), (&a, Some(("u1", key("1"))))]));
+        let remembered = mark(&inputs(), [(&a, left("u1", "1")), (&b, left("u2", "2"))]).unwrap();
+        assert!(remembered.starts_with("sha256:"));
+        let compare = |members: Vec<Member<'_>>| compare(&remembered, &inputs(), members);
+        assert_eq!(compare(vec![(&b, left("u2", "2")), (&a, left("u1", "1"))]), Agreement::Whole);
         for members in [
-            vec![(&a, Some(("u1", key("1"))))],
-            vec![(&a, Some(("u1", key("1")))), (&b, Some(("u3", key("2"))))],
-            vec![(&a, Some(("u1", key("1")))), (&b, Some(("u2", key("3"))))],
+            vec![(&a, left("u1", "1"))],
+            vec![(&a, left("u1", "1")), (&b, left("u3", "2"))],
+            vec![(&a, left("u1", "1")), (&b, left("u2", "3"))],
+            vec![(&a, left("u1", "1")), (&b, None)],
         ] {
-            assert_ne!(base, digest(&inputs(), members));
+            assert_eq!(compare(members), Agreement::None);
         }
-        let changes: [fn(&mut Inputs); 4] = [
-            |inputs| inputs.generation = 4,
-            |inputs| inputs.artifact.push('b'),
-            |inputs| inputs.target.push('b'),
-            |inputs| inputs.references.clear(),
+    }
+
+    #[test]
+    fn every_input_counts_and_the_artifact_is_told_apart() {
+        let member = id("a");
+        let remembered = mark(&inputs(), [(&member, left("u", "1"))]).unwrap();
+        type Case = (fn(&mut Inputs), Agreement);
+        let changes: [Case; 5] = [
+            (|_| (), Agreement::Whole),
+            (|inputs| inputs.artifact.push('b'), Agreement::ButArtifact),
+            (|inputs| inputs.generation = 4, Agreement::None),
+            (|inputs| inputs.target.push('b'), Agreement::None),
+            (|inputs| inputs.references.clear(), Agreement::None),
         ];
-        for change in changes {
+        for (change, expected) in changes {
             let mut changed = inputs();
             change(&mut changed);
-            let members = [(&a, Some(("u1", key("1")))), (&b, Some(("u2", key("2"))))];
-            assert_ne!(base, digest(&changed, members));
+            assert_eq!(compare(&remembered, &changed, [(&member, left("u", "1"))]), expected);
         }
     }
 
     #[test]
     fn an_unknown_member_means_that_nothing_is_remembered() {
-        assert_eq!(digest::<&str>(&inputs(), [(&id("a"), None)]), None);
+        assert_eq!(mark(&inputs(), [(&id("a"), None)]), None);
     }
 }

@@ -36,8 +36,7 @@ pub(crate) async fn rest(
     if moved || told {
         settled.inputs = inputs.clone();
         let took = began.elapsed();
-        let applied =
-            remembered::digest(inputs, settled.members.iter().map(|(id, state)| (id, state.clone())));
+        let applied = remembered::mark(inputs, settled.members.iter().map(|(id, state)| (id, state.clone())));
         book.advance();
         book.count(&settled.digest.clone(), ks::RECONCILIATION_SUCCEEDED, now(), took, applied);
         book.tell(book.subject.finished(took, site.request.interval));
@@ -48,7 +47,7 @@ pub(crate) async fn rest(
 struct Drift {
     /// Some member is not as it was left, and nobody is being left alone for it.
     seen: bool,
-    /// Some member cannot be watched.
+    /// Some member cannot be watched, or its state is not known.
     blind: bool,
 }
 
@@ -58,12 +57,11 @@ fn drift(site: &Site<'_>, session: &Session) -> Drift {
     let members = session.settled.iter().flat_map(|settled: &Settled| &settled.members);
     let mut drift = Drift { seen: false, blind: false };
     for (id, state) in members {
-        // What controls say to leave alone may change as it likes.
-        let Some((uid, key)) = state else { continue };
-        if !cluster.is_watched(&id.group, &id.kind) {
+        let watched = cluster.is_watched(&id.group, &id.kind);
+        let Some((uid, key)) = state.as_ref().filter(|_| watched) else {
             drift.blind = true;
             continue;
-        }
+        };
         let same = cluster
             .known(id)
             .is_some_and(|seen| seen.uid == *uid && seen.drift_key == *key && !seen.deleting);

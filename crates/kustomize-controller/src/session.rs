@@ -52,7 +52,7 @@ pub(crate) struct Settled {
     pub(crate) reads: Option<Arc<ReadSet>>,
     /// Digest of what was built.
     pub(crate) digest: String,
-    /// The members with the state that they were left in; `None` for those that are left alone.
+    /// The members with the state that they were left in; `None` where that is not known.
     pub(crate) members: Vec<(ObjectId, Option<Left>)>,
     /// Health, where it was asked for.
     pub(crate) health: Option<HealthWatch>,
@@ -78,8 +78,8 @@ pub(crate) struct Work {
     pub(crate) waits: HashMap<usize, Instant>,
     /// What is answered for once everything is applied and pruned.
     pub(crate) inventory: Option<Inventory>,
-    /// Members that controls say to leave alone.
-    pub(crate) left_alone: Vec<ObjectId>,
+    /// Members that controls say to leave alone, as they were found.
+    pub(crate) left_alone: HashMap<ObjectId, Option<Left>>,
     /// The wait for health.
     pub(crate) checking: Option<Checking>,
     /// True when a member was created, changed or deleted.

@@ -87,6 +87,16 @@ impl Book {
         history::record(&mut self.facts.history, outcome);
     }
 
+    /// Brings what is remembered of the last success up to date, without counting another one.
+    pub(crate) fn remember(&mut self, applied: Option<String>) {
+        let last = self.facts.history.first_mut();
+        if let (Some(last), Some(applied)) = (last, applied)
+            && last.last_reconciled_status == ks::RECONCILIATION_SUCCEEDED.as_str()
+        {
+            last.metadata.insert(keys::APPLIED.to_owned(), applied);
+        }
+    }
+
     /// The revision is applied.
     pub(crate) fn advance(&mut self) {
         self.facts.last_attempted_revision = Some(self.subject.revision.clone());
@@ -145,6 +155,19 @@ mod tests {
         book.advance();
         assert_eq!(book.facts.last_applied_origin_revision, None);
         assert_eq!(book.facts.last_applied_revision.as_deref(), Some("r2"));
+    }
+
+    #[test]
+    fn what_is_remembered_moves_without_counting_another_success() {
+        let mut book = Book::open(KustomizationFacts::default(), &[]);
+        book.remember(Some("x".into()));
+        assert!(book.facts.history.is_empty());
+        let at = Time::new(jiff::Timestamp::UNIX_EPOCH);
+        book.count("d", ks::RECONCILIATION_SUCCEEDED, at, Duration::ZERO, Some("a".into()));
+        book.remember(Some("b".into()));
+        book.remember(None);
+        assert_eq!(book.facts.history[0].metadata[keys::APPLIED], "b");
+        assert_eq!(book.facts.history[0].total_reconciliations, 1);
     }
 
     #[test]

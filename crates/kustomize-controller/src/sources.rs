@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use sluice_api::Artifact;
@@ -78,14 +79,16 @@ impl Sources {
     ) {
         let Some(shelf) = self.shelves.get(&kind) else { return };
         let resource = kind.resource();
-        let api: Api<SourceObject> = match namespace {
+        let api: Api<DeserializeGuard<SourceObject>> = match namespace {
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
             None => Api::all_with(client, &resource),
         };
         let mut pause = Duration::from_millis(500);
         loop {
-            let events = watcher::watcher(api.clone(), watcher::Config::default());
-            let mut events = std::pin::pin!(events.map_err(|error| (unserved(&error), error)));
+            let events = watcher::watcher(api.clone(), watcher::Config::default())
+                .try_filter_map(|event| std::future::ready(Ok(readable(event))))
+                .map_err(|error| (unserved(&error), error));
+            let mut events = std::pin::pin!(events);
             let mut listed = HashMap::new();
             let mut absent = false;
             while let Some(event) = events.next().await {
@@ -180,6 +183,20 @@ impl Shelf {
             }
         }
     }
+}
+
+/// The event, unless its object cannot be read: one odd source must not hide all others.
+fn readable(event: Event<DeserializeGuard<SourceObject>>) -> Option<Event<SourceObject>> {
+    let read = |guard: DeserializeGuard<SourceObject>| {
+        guard.0.inspect_err(|error| tracing::warn!(%error, "a source cannot be read")).ok()
+    };
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(guard) => Event::InitApply(read(guard)?),
+        Event::Apply(guard) => Event::Apply(read(guard)?),
+        Event::Delete(guard) => Event::Delete(read(guard)?),
+    })
 }
 
 fn is_news(before: Option<&SourceObject>, now: &SourceObject) -> bool {

@@ -40,7 +40,7 @@ impl Work {
             repairs: build.repairs,
             waits: HashMap::new(),
             inventory: None,
-            left_alone: Vec::new(),
+            left_alone: HashMap::new(),
             checking: None,
             changed: false,
             touched: HashSet::new(),

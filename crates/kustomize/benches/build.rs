@@ -17,10 +17,16 @@ fn object(at: usize) -> String {
         0 => format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: app-{app}\n  labels: {{app: app-{app}}}\nspec:\n  replicas: 2\n  selector:\n    matchLabels: {{app: app-{app}}}\n  template:\n    metadata:\n      labels: {{app: app-{app}}}\n    spec:\n      serviceAccountName: sa-{app}\n      containers:\n      - name: main\n        image: nginx:1.{app}\n        args: [\"--port=8080\", \"--name=app-{app}\"]\n        env:\n        - name: A\n          valueFrom: {{configMapKeyRef: {{name: cm-{app}, key: a}}}}\n        ports:\n        - containerPort: 8080\n          protocol: TCP\n        resources:\n          limits: {{cpu: 100m, memory: 128Mi}}\n      volumes:\n      - name: cfg\n        configMap: {{name: cm-{app}}}\n"
         ),
-        1 => format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: app-{app}\nspec:\n  selector: {{app: app-{app}}}\n  ports:\n  - port: 80\n    targetPort: 8080\n"),
-        2 => format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: cm-{app}\ndata:\n  a: \"1\"\n  config.yaml: |\n    server:\n      port: 8080\n"),
+        1 => format!(
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: app-{app}\nspec:\n  selector: {{app: app-{app}}}\n  ports:\n  - port: 80\n    targetPort: 8080\n"
+        ),
+        2 => format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: cm-{app}\ndata:\n  a: \"1\"\n  config.yaml: |\n    server:\n      port: 8080\n"
+        ),
         3 => format!("apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: sa-{app}\n"),
-        _ => format!("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: ing-{app}\nspec:\n  rules:\n  - host: app-{app}.example.com\n    http:\n      paths:\n      - path: /\n        pathType: Prefix\n        backend:\n          service:\n            name: app-{app}\n            port: {{number: 80}}\n"),
+        _ => format!(
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: ing-{app}\nspec:\n  rules:\n  - host: app-{app}.example.com\n    http:\n      paths:\n      - path: /\n        pathType: Prefix\n        backend:\n          service:\n            name: app-{app}\n            port: {{number: 80}}\n"
+        ),
     }
 }
 

@@ -139,7 +139,11 @@ impl Config {
                     }
                     continue;
                 }
-                other => return Err(bad!("error unmarshaling JSON: while decoding JSON: json: unknown field {other:?}")),
+                other => {
+                    return Err(bad!(
+                        "error unmarshaling JSON: while decoding JSON: json: unknown field {other:?}"
+                    ));
+                }
             };
             *list = specs_from_json(Some(value))?;
         }
@@ -157,7 +161,11 @@ fn gvk_from_json(value: &serde_json::Value, also: &[&str]) -> Result<Gvk> {
             ("version", Some(text)) => gvk.version = text,
             ("kind", Some(text)) => gvk.kind = text,
             _ if value.is_null() || also.iter().any(|known| known.eq_ignore_ascii_case(key)) => {}
-            _ => return Err(bad!("error unmarshaling JSON: while decoding JSON: json: unknown field {key:?}")),
+            _ => {
+                return Err(bad!(
+                    "error unmarshaling JSON: while decoding JSON: json: unknown field {key:?}"
+                ));
+            }
         }
     }
     Ok(gvk)
@@ -170,7 +178,10 @@ pub(crate) fn specs_from_json(value: Option<&serde_json::Value>) -> Result<Vec<F
     list.iter()
         .map(|entry| {
             let get = |name: &str| {
-                entry.as_object().and_then(|map| map.iter().find(|(k, _)| k.eq_ignore_ascii_case(name))).map(|(_, v)| v)
+                entry
+                    .as_object()
+                    .and_then(|map| map.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)))
+                    .map(|(_, v)| v)
             };
             Ok(FieldSpec {
                 gvk: gvk_from_json(entry, &["path", "create"])?,

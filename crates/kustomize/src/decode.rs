@@ -106,7 +106,8 @@ impl Decoder {
                 let mut object = Map::new();
                 for (key, value) in map {
                     let exact = fields.iter().find(|(name, _)| *name == key);
-                    let found = exact.or_else(|| fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key)));
+                    let found =
+                        exact.or_else(|| fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key)));
                     match found {
                         Some((name, shape)) => {
                             if let Some(value) = self.within((*name).to_owned(), value, shape) {
@@ -121,7 +122,10 @@ impl Decoder {
             (shape, value) => {
                 let kind = json_kind(&value);
                 self.fail(|path| {
-                    bad!("json: cannot unmarshal {kind} into Go struct field {path} of type {}", shape.type_name())
+                    bad!(
+                        "json: cannot unmarshal {kind} into Go struct field {path} of type {}",
+                        shape.type_name()
+                    )
                 });
                 None
             }

@@ -91,7 +91,9 @@ pub(crate) fn visit_parts(
     let create = if spec.create { create } else { Create::Nothing };
     match step(object, parts, create, set) {
         Ok(()) => Ok(()),
-        Err(error) => Err(error.wrap(format!("considering field '{}' of object {}", spec.path, id_of(object)))),
+        Err(error) => {
+            Err(error.wrap(format!("considering field '{}' of object {}", spec.path, id_of(object))))
+        }
     }
 }
 
@@ -145,6 +147,7 @@ fn step(
             if name.is_empty() {
                 return Err(bad!("cannot set or create an empty field name"));
             }
+            refuse_list_step(name).map_err(|error| error.wrap(format!("fieldName: {name}")))?;
             let making = create != Create::Nothing && !sequence;
             let made = if rest.is_empty() { create.make() } else { Node::empty_map() };
             match at.get_mut(name) {
@@ -170,6 +173,21 @@ fn step(
             }
         }
     }
+}
+
+/// Steps that mean elements of lists in other paths; here they never name a field of a map.
+fn refuse_list_step(name: &str) -> Result<()> {
+    match name.parse::<i64>() {
+        Ok(index) if index < 0 => {
+            return Err(bad!("array index {index} cannot be negative"));
+        }
+        Err(_) if name == "*" => {
+            return Err(bad!("wildcard is not supported in PathGetter"));
+        }
+        Err(_) if name != "-" && !(name.starts_with('[') && name.ends_with(']')) => return Ok(()),
+        _ => {}
+    }
+    Err(bad!("wrong node kind: expected SequenceNode but got MappingNode"))
 }
 
 /// Adds `spec` unless it is there; the same place must not be both created and not.

@@ -7,12 +7,16 @@ use sluice_manifest::yaml::Node;
 
 use crate::error::{Result, bad};
 use crate::kustomization::{Generator, GeneratorOptions};
+use crate::loader::Loader;
 use crate::node;
 use crate::resource::{Behavior, Resource};
-use crate::session::{Loader, Session};
+use crate::session::Session;
 
 /// Puts a kustomization's options under a generator's own.
-pub(crate) fn merge_options(global: Option<&GeneratorOptions>, own: Option<&GeneratorOptions>) -> Option<GeneratorOptions> {
+pub(crate) fn merge_options(
+    global: Option<&GeneratorOptions>,
+    own: Option<&GeneratorOptions>,
+) -> Option<GeneratorOptions> {
     match (global, own) {
         (None, None) => None,
         (Some(only), None) | (None, Some(only)) => Some(only.clone()),
@@ -104,8 +108,9 @@ fn pairs(session: &Session<'_>, loader: &Loader, generator: &Generator) -> Resul
             let (_, content) = loader.load(session, path)?;
             Ok((key.to_owned(), content.to_vec()))
         };
-        let pair = load()
-            .map_err(|error: crate::error::Error| error.wrap(format!("file sources: {}", wrapped(&generator.files))))?;
+        let pair = load().map_err(|error: crate::error::Error| {
+            error.wrap(format!("file sources: {}", wrapped(&generator.files)))
+        })?;
         pairs.push(pair);
     }
     Ok(pairs)
@@ -127,7 +132,9 @@ fn encode(bytes: &[u8]) -> String {
 
 fn text_map(map: &BTreeMap<String, String>) -> Node {
     // Keys carry no type: one that looks like a number is refused on output, as it is upstream.
-    Node::mapping(map.iter().map(|(key, value)| (node::untagged(key.as_str()), Node::string(value.as_str()))).collect())
+    Node::mapping(
+        map.iter().map(|(key, value)| (node::untagged(key.as_str()), Node::string(value.as_str()))).collect(),
+    )
 }
 
 /// Makes the object of one generator entry.
@@ -169,10 +176,12 @@ pub(crate) fn generate(
             };
         }
     }
-    for (field, map) in [("data", &data), ("binaryData", &binary)] {
-        if !map.is_empty() {
-            object.set(field, text_map(map));
-        }
+    // A secret has data even when there is none of it.
+    if is_secret || !data.is_empty() {
+        object.set("data", text_map(&data));
+    }
+    if !binary.is_empty() {
+        object.set("binaryData", text_map(&binary));
     }
     if let Some(options) = options {
         for (field, map) in [("labels", &options.labels), ("annotations", &options.annotations)] {

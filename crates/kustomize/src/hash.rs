@@ -40,7 +40,13 @@ fn encode(bytes: &[u8]) -> String {
 }
 
 fn field(node: &Node, name: &str) -> Result<Option<Value>> {
-    node.get(name).map(node::to_json).transpose()
+    // A scalar counts as its text, whatever its type.
+    let convert = |value: &Node| match (value.text(), value.is_sequence()) {
+        (Some(text), _) => Ok(text.into()),
+        (None, true) => Ok(Value::Null),
+        (None, false) => node::to_json(value),
+    };
+    node.get(name).map(convert).transpose()
 }
 
 fn or_empty(value: Option<Value>) -> Value {
@@ -52,7 +58,7 @@ fn config_map(node: &Node) -> Result<Value> {
     map.insert("kind".into(), "ConfigMap".into());
     map.insert("name".into(), "".into());
     map.insert("data".into(), or_empty(field(node, "data")?));
-    if let Some(binary) = field(node, "binaryData")? {
+    if let Some(binary) = field(node, "binaryData")?.filter(Value::is_object) {
         map.insert("binaryData".into(), binary);
     }
     Ok(Value::Object(map))
@@ -64,7 +70,7 @@ fn secret(node: &Node) -> Result<Value> {
     map.insert("name".into(), "".into());
     map.insert("type".into(), or_empty(field(node, "type")?));
     map.insert("data".into(), or_empty(field(node, "data")?));
-    if let Some(text) = field(node, "stringData")? {
+    if let Some(text) = field(node, "stringData")?.filter(Value::is_object) {
         map.insert("stringData".into(), text);
     }
     Ok(Value::Object(map))
@@ -118,9 +124,11 @@ fn dump(node: &Node, out: &mut String) {
         }
         out.push(']');
     }
+    let made = node.line == 0;
     out.push_str(&format!(
         ",\"HeadComment\":\"\",\"LineComment\":\"\",\"FootComment\":\"\",\"Line\":{},\"Column\":{}}}",
-        node.line, node.column
+        if made { 0 } else { node.line },
+        if made { 0 } else { node.column }
     ));
 }
 

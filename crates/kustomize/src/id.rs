@@ -71,7 +71,7 @@ pub(crate) struct ResId {
 }
 
 /// The namespace that counts for comparisons.
-pub(crate) fn effective_namespace<'a>(cluster_scoped: bool, namespace: &'a str) -> &'a str {
+pub(crate) fn effective_namespace(cluster_scoped: bool, namespace: &str) -> &str {
     if cluster_scoped {
         NO_NAMESPACE
     } else if namespace.is_empty() {

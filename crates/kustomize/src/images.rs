@@ -52,7 +52,8 @@ fn split(image: &str) -> (&str, &str, &str) {
 impl Images {
     pub(crate) fn new(image: &Image, fields: &[FieldSpec]) -> Result<Self> {
         // The name goes into the pattern as it is; upstream never quoted it.
-        let pattern = compile(&format!("^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$", image.name))?;
+        let pattern =
+            compile(&format!("^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$", image.name))?;
         Ok(Self { image: image.clone(), pattern, fields: fields.to_vec() })
     }
 
@@ -127,5 +128,26 @@ impl Images {
             return Ok(());
         }
         self.fields.iter().try_for_each(|spec| visit(object, spec, Create::Nothing, &mut |at| self.set(at)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_splits_into_name_tag_and_digest() {
+        let table = [
+            ("nginx", ("nginx", "", "")),
+            ("nginx:1", ("nginx", "1", "")),
+            ("reg:5000/a", ("reg:5000/a", "", "")),
+            ("reg:5000/a:1", ("reg:5000/a", "1", "")),
+            ("a@sha256:f", ("a", "", "sha256:f")),
+            ("a/b:1@sha256:f", ("a/b", "1", "sha256:f")),
+            ("a:", ("a", "", "")),
+        ];
+        for (text, parts) in table {
+            assert_eq!(split(text), parts, "{text}");
+        }
     }
 }

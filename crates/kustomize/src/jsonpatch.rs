@@ -59,17 +59,11 @@ pub(crate) fn apply(document: &mut Value, operations: &[Operation]) -> Result<()
 }
 
 fn path_of<'a>(operation: &'a Operation, name: &str) -> Result<&'a str> {
-    operation
-        .path
-        .as_deref()
-        .ok_or_else(|| bad!("{name} operation failed to decode path: missing value"))
+    operation.path.as_deref().ok_or_else(|| bad!("{name} operation failed to decode path: missing value"))
 }
 
 fn from_of<'a>(operation: &'a Operation, name: &str) -> Result<&'a str> {
-    operation
-        .from
-        .as_deref()
-        .ok_or_else(|| bad!("{name} operation failed to decode from: missing value"))
+    operation.from.as_deref().ok_or_else(|| bad!("{name} operation failed to decode from: missing value"))
 }
 
 fn unescape(part: &str) -> String {
@@ -235,11 +229,14 @@ fn relocate(document: &mut Value, operation: &Operation) -> Result<()> {
         return Err(bad!("move operation does not apply: doc is missing from path: {from}: missing value"));
     };
     get(container, &key).map_err(|error| error.wrap(format!("error in move for path: '{key}'")))?;
-    let value = take(container, &key).map_err(|error| error.wrap(format!("error in move for path: '{key}'")))?;
+    let value =
+        take(container, &key).map_err(|error| error.wrap(format!("error in move for path: '{key}'")))?;
     let path = path_of(operation, "move")?;
     check_depth(path, &value)?;
     let Some((container, key)) = find(document, path) else {
-        return Err(bad!("move operation does not apply: doc is missing destination path: {path}: missing value"));
+        return Err(bad!(
+            "move operation does not apply: doc is missing destination path: {path}: missing value"
+        ));
     };
     insert(container, &key, value).map_err(|error| error.wrap(format!("error in move for path: '{path}'")))
 }
@@ -249,7 +246,9 @@ fn copy(document: &mut Value, operation: &Operation, copied: &mut usize) -> Resu
     let Some((container, key)) = find(document, from) else {
         return Err(bad!("copy operation does not apply: doc is missing from path: {from}: missing value"));
     };
-    let value = get(container, &key).map_err(|error| error.wrap(format!("error in copy for from: '{from}'")))?.clone();
+    let value = get(container, &key)
+        .map_err(|error| error.wrap(format!("error in copy for from: '{from}'")))?
+        .clone();
     *copied = copied.saturating_add(weight(&value));
     if *copied > MOST_COPIED {
         return Err(crate::error::Error::limit("size of copies in a JSON patch", MOST_COPIED));
@@ -257,7 +256,9 @@ fn copy(document: &mut Value, operation: &Operation, copied: &mut usize) -> Resu
     let path = path_of(operation, "copy")?;
     check_depth(path, &value)?;
     let Some((container, key)) = find(document, path) else {
-        return Err(bad!("copy operation does not apply: doc is missing destination path: {path}: missing value"));
+        return Err(bad!(
+            "copy operation does not apply: doc is missing destination path: {path}: missing value"
+        ));
     };
     insert(container, &key, value).map_err(|error| error.wrap("error while adding value during copy"))
 }
@@ -281,14 +282,17 @@ fn test(document: &mut Value, operation: &Operation) -> Result<()> {
     let Some((container, key)) = find(document, path) else {
         return Err(bad!("test operation does not apply: is missing path: {path}: missing value"));
     };
-    let value = get(container, &key).map_err(|error| error.wrap(format!("error in test for path: '{path}'")))?;
+    let value =
+        get(container, &key).map_err(|error| error.wrap(format!("error in test for path: '{path}'")))?;
     if same(value, wanted) { Ok(()) } else { Err(failed()) }
 }
 
 /// Equality of values; numbers by what they are, not by how they are kept.
 fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64() && a.to_string() == b.to_string(),
+        (Value::Number(a), Value::Number(b)) => {
+            a == b || a.as_f64() == b.as_f64() && a.to_string() == b.to_string()
+        }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))

@@ -9,6 +9,7 @@ mod crds;
 mod decode;
 pub mod envsubst;
 mod error;
+mod fields;
 mod fieldspec;
 pub mod flux;
 mod generate;
@@ -18,6 +19,8 @@ mod id;
 mod images;
 mod jsonpatch;
 mod kustomization;
+mod lists;
+mod loader;
 mod merge;
 mod nameref;
 mod node;
@@ -49,8 +52,9 @@ use sluice_tree::Files;
 use sluice_types::RelPath;
 
 use crate::fieldspec::FieldSpec;
+use crate::loader::Loader;
 use crate::resource::{ORIGIN, TRANSFORMATIONS};
-use crate::session::{Loader, Session};
+use crate::session::Session;
 use crate::target::Target;
 use crate::transform::Transformer;
 

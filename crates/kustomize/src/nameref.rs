@@ -134,14 +134,19 @@ fn fix_one(resource: &mut Resource, fields: &[&Field<'_>], candidates: &Candidat
     for field in fields {
         let spec = FieldSpec { gvk: Gvk::default(), path: field.spec.path.clone(), create: false };
         let select = Select { referrer: &referrer, field, candidates };
-        result = visit_parts(&mut tree, &spec, &field.parts, Create::Nothing, &mut |at| select.set(at)).map_err(|error| {
-            error.wrap(format!("updating name reference in '{}' field of '{}'", field.spec.path, referrer.id))
-        });
+        result = visit_parts(&mut tree, &spec, &field.parts, Create::Nothing, &mut |at| select.set(at))
+            .map_err(|error| {
+                error.wrap(format!(
+                    "updating name reference in '{}' field of '{}'",
+                    field.spec.path, referrer.id
+                ))
+            });
         if result.is_err() {
             break;
         }
     }
     resource.node = tree;
+    resource.settle_twins();
     result
 }
 
@@ -259,13 +264,22 @@ impl Select<'_> {
             || candidate.id.same_namespace(&self.referrer.id)
     }
 
-    fn choose(&self, name: &str, namespace: Option<&str>, with_namespaces: bool) -> Result<Option<&Candidate>> {
+    fn choose(
+        &self,
+        name: &str,
+        namespace: Option<&str>,
+        with_namespaces: bool,
+    ) -> Result<Option<&Candidate>> {
         let Some(places) = self.candidates.by_name.get(name) else { return Ok(None) };
-        let mut list: Vec<&Candidate> =
-            places.iter().filter_map(|at| self.candidates.list.get(*at)).filter(|c| self.is_reachable(c)).collect();
+        let mut list: Vec<&Candidate> = places
+            .iter()
+            .filter_map(|at| self.candidates.list.get(*at))
+            .filter(|c| self.is_reachable(c))
+            .collect();
         if let Some(namespace) = namespace {
             let known = &self.candidates.namespaces;
-            if known.original.contains(namespace) && list.iter().any(|c| c.original_namespace() == namespace) {
+            if known.original.contains(namespace) && list.iter().any(|c| c.original_namespace() == namespace)
+            {
                 list.retain(|c| c.original_namespace() == namespace);
             } else if known.current.contains(namespace) {
                 list.retain(|c| c.id.effective_namespace() == namespace);

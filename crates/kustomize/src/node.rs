@@ -1,5 +1,7 @@
 //! Working on YAML nodes the way the upstream engine does, quoting and all.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 use sluice_manifest::yaml::{self, Node, NodeValue, Style, Tag};
 
@@ -64,8 +66,96 @@ pub(crate) fn keep_style(node: &mut Node, style: Option<Style>) {
 
 /// Changes the text alone; type and quoting stay.
 pub(crate) fn set_raw_text(node: &mut Node, new: impl Into<String>) {
+    if twin(node).is_some() {
+        node.line = CHANGED;
+    }
     if let NodeValue::Scalar { text, .. } = &mut node.value {
         *text = new.into();
+    }
+}
+
+/// The line of a twin that was changed since its siblings last heard of it.
+const CHANGED: u32 = u32::MAX;
+
+/// The number a scalar shares with its twins. Upstream puts one and the same node into all places a label
+/// goes to, so that changing it in one place changes it in all; a number in the column stands for that.
+fn twin(node: &Node) -> Option<u32> {
+    ((node.line == 0 || node.line == CHANGED) && node.column != 0).then_some(node.column)
+}
+
+/// Makes the scalar one of the twins with this number.
+pub(crate) fn make_twin(node: &mut Node, number: u32) {
+    (node.line, node.column) = (0, number);
+}
+
+/// Puts a new value into an old one's place, and among its twins.
+pub(crate) fn replace(old: &mut Node, mut new: Node) {
+    let place = match (twin(old), twin(&new)) {
+        (Some(number), _) => Some((CHANGED, number)),
+        (None, Some(_)) => Some((0, 0)),
+        (None, None) => None,
+    };
+    if let Some(place) = place {
+        (new.line, new.column) = place;
+    }
+    *old = new;
+}
+
+/// A copy without twins.
+pub(crate) fn detached(node: &Node) -> Node {
+    fn detach(node: &mut Node) {
+        if twin(node).is_some() {
+            (node.line, node.column) = (0, 0);
+        }
+        match &mut node.value {
+            NodeValue::Scalar { .. } => {}
+            NodeValue::Sequence(items) => items.iter_mut().for_each(detach),
+            NodeValue::Mapping(pairs) => pairs.iter_mut().for_each(|(_, value)| detach(value)),
+        }
+    }
+    let mut copy = node.clone();
+    detach(&mut copy);
+    copy
+}
+
+/// Tells all twins of what was changed; of several changes, the last in the order of keys counts.
+pub(crate) fn settle_twins(root: &mut Node) {
+    fn any_changed(node: &Node) -> bool {
+        match &node.value {
+            NodeValue::Scalar { .. } => node.line == CHANGED,
+            NodeValue::Sequence(items) => items.iter().any(any_changed),
+            NodeValue::Mapping(pairs) => pairs.iter().any(|(_, value)| any_changed(value)),
+        }
+    }
+    fn collect(node: &Node, changed: &mut HashMap<u32, Node>) {
+        match &node.value {
+            NodeValue::Scalar { .. } if node.line == CHANGED => {
+                changed.insert(node.column, Node { line: 0, ..node.clone() });
+            }
+            NodeValue::Scalar { .. } => {}
+            NodeValue::Sequence(items) => items.iter().for_each(|item| collect(item, changed)),
+            NodeValue::Mapping(pairs) => {
+                let mut sorted: Vec<&(Node, Node)> = pairs.iter().collect();
+                sorted.sort_by(|a, b| a.0.text().cmp(&b.0.text()));
+                sorted.into_iter().for_each(|(_, value)| collect(value, changed));
+            }
+        }
+    }
+    fn spread(node: &mut Node, changed: &HashMap<u32, Node>) {
+        if let Some(new) = twin(node).and_then(|number| changed.get(&number)) {
+            node.clone_from(new);
+            return;
+        }
+        match &mut node.value {
+            NodeValue::Scalar { .. } => {}
+            NodeValue::Sequence(items) => items.iter_mut().for_each(|item| spread(item, changed)),
+            NodeValue::Mapping(pairs) => pairs.iter_mut().for_each(|(_, value)| spread(value, changed)),
+        }
+    }
+    if any_changed(root) {
+        let mut changed = HashMap::new();
+        collect(root, &mut changed);
+        spread(root, &changed);
     }
 }
 
@@ -89,7 +179,10 @@ fn is_other_type(text: &str) -> bool {
     }
     // The common case needs no parser.
     let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
-    if text.len() > 5 && text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && text.bytes().all(word) {
+    if text.len() > 5
+        && text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
+        && text.bytes().all(word)
+    {
         return false;
     }
     match yaml::parse_v2_json(text, yaml::Limits::default()) {
@@ -114,7 +207,7 @@ pub(crate) fn set_field(map: &mut Node, key: &str, mut value: Node) {
     guard(&mut value);
     if let Some(old) = map.get_mut(key) {
         keep_style(&mut value, old.style());
-        *old = value;
+        replace(old, value);
     } else if let Some(pairs) = map.pairs_mut() {
         pairs.push((untagged(key), value));
     }
@@ -125,9 +218,9 @@ pub(crate) fn set_scalar(node: &mut Node, text: String) -> Result<()> {
     if !node.is_scalar() {
         return Err(wrong_kind(node, Shape::Scalar));
     }
-    let style = node.style();
-    *node = untagged(text);
-    keep_style(node, style);
+    let mut new = untagged(text);
+    keep_style(&mut new, node.style());
+    replace(node, new);
     Ok(())
 }
 
@@ -165,7 +258,9 @@ pub(crate) const DEEPEST: usize = 500;
 pub(crate) fn weigh(node: &Node) -> (usize, usize) {
     match &node.value {
         NodeValue::Scalar { text, .. } => (text.len() + 16, 1),
-        NodeValue::Sequence(items) => items.iter().map(weigh).fold((16, 1), |a, b| (a.0 + b.0, a.1.max(b.1 + 1))),
+        NodeValue::Sequence(items) => {
+            items.iter().map(weigh).fold((16, 1), |a, b| (a.0 + b.0, a.1.max(b.1 + 1)))
+        }
         NodeValue::Mapping(pairs) => pairs.iter().fold((16, 1), |a, (key, value)| {
             let (weight, depth) = weigh(value);
             (a.0 + weight + key.text().map_or(0, str::len) + 16, a.1.max(depth + 1))
@@ -187,12 +282,13 @@ fn settle(node: &mut Node) {
             let quoted = *style != Style::Plain;
             match &node.tag {
                 Tag::Custom(tag) if tag.is_empty() => {
-                    node.tag = if quoted || text.contains('\n') { Tag::Str } else { Node::plain(text.as_str()).tag };
+                    node.tag =
+                        if quoted || text.contains('\n') { Tag::Str } else { Node::plain(text.as_str()).tag };
                 }
-                Tag::Null | Tag::Bool | Tag::Int | Tag::Float | Tag::Timestamp if quoted => {
-                    if Node::plain(text.as_str()).tag == node.tag {
-                        node.tag = Tag::Str;
-                    }
+                Tag::Null | Tag::Bool | Tag::Int | Tag::Float | Tag::Timestamp
+                    if quoted && Node::plain(text.as_str()).tag == node.tag =>
+                {
+                    node.tag = Tag::Str;
                 }
                 _ => {}
             }

@@ -47,7 +47,11 @@ impl Origin {
         Self {
             path: String::new(),
             configured_in: join(&self.path, file),
-            configured_by: Configurer { api_version: "builtin".into(), kind: kind.into(), ..Configurer::default() },
+            configured_by: Configurer {
+                api_version: "builtin".into(),
+                kind: kind.into(),
+                ..Configurer::default()
+            },
         }
     }
 

@@ -5,10 +5,11 @@ use sluice_manifest::yaml::{self, Node};
 use crate::error::{Error, Result, bad};
 use crate::jsonpatch::{self, Operation};
 use crate::kustomization::{Patch, Selector};
+use crate::loader::Loader;
 use crate::resource::{Resource, texts};
 use crate::resources::{Resources, quote};
 use crate::selector::Pattern;
-use crate::session::{Loader, Session};
+use crate::session::Session;
 
 /// What a `patches` entry turned out to be.
 #[derive(Debug)]
@@ -82,6 +83,11 @@ impl PatchEntry {
             (Ok(mut patches), _) => {
                 let options = patch.options.unwrap_or_default();
                 for patch in &mut patches {
+                    if options.allow_name_change || options.allow_kind_change {
+                        // Upstream notes the permission in the patch's annotations, and so makes texts of them.
+                        let annotations = patch.annotations();
+                        patch.set_annotations(&annotations);
+                    }
                     patch.history.allow_name_change |= options.allow_name_change;
                     patch.history.allow_kind_change |= options.allow_kind_change;
                 }
@@ -136,7 +142,11 @@ fn select(resources: &Resources, target: &Selector) -> Result<Vec<usize>> {
 }
 
 /// The patches of `patchesStrategicMerge`: paths, or patches themselves.
-pub(crate) fn load_strategic(session: &Session<'_>, loader: &Loader, paths: &[String]) -> Result<Vec<Resource>> {
+pub(crate) fn load_strategic(
+    session: &Session<'_>,
+    loader: &Loader,
+    paths: &[String],
+) -> Result<Vec<Resource>> {
     let mut patches = Vec::new();
     for path in paths {
         match session.parse_resources(path) {
@@ -149,7 +159,11 @@ pub(crate) fn load_strategic(session: &Session<'_>, loader: &Loader, paths: &[St
 }
 
 /// Applies patches that name their targets themselves.
-pub(crate) fn apply_strategic(session: &Session<'_>, resources: &mut Resources, patches: &[Resource]) -> Result<()> {
+pub(crate) fn apply_strategic(
+    session: &Session<'_>,
+    resources: &mut Resources,
+    patches: &[Resource],
+) -> Result<()> {
     let schemas = session.schemas();
     for patch in patches {
         let at = resources.patch_target(&patch.original_id()).map_err(|error| {
@@ -182,7 +196,8 @@ impl JsonEntry {
                 text
             }
         };
-        let operations = decode_json(session, &text).map_err(|error| error.wrap(format!("decoding {text}")))?;
+        let operations =
+            decode_json(session, &text).map_err(|error| error.wrap(format!("decoding {text}")))?;
         if operations.is_empty() {
             return Err(bad!("patch appears to be empty; file={}, JsonOp={text}", patch.path));
         }

@@ -251,7 +251,9 @@ fn visit_field(
         let Some(end) = create else { return Ok(0) };
         let made = blank_for(rest.first(), end);
         if at.is_null() {
-            *at = Node::empty_map();
+            // A null takes no fields: what is put there is lost.
+            let mut lost = made;
+            return visit(&mut lost, rest, create, set);
         }
         if let NodeValue::Mapping(pairs) = &mut at.value {
             pairs.push((node::untagged(name), made));
@@ -260,11 +262,32 @@ fn visit_field(
     let Some(next) = at.get_mut(name) else { return Ok(0) };
     if let Some(text) = next.text().filter(|_| !rest.is_empty() && !next.is_null()) {
         // Upstream steps into a copy of the document in the text, and drops the copy.
-        let documents = yaml::parse_documents(text, yaml::Limits::default()).map_err(|error| bad!("{error}"))?;
+        let documents =
+            yaml::parse_documents(text, yaml::Limits::default()).map_err(|error| bad!("{error}"))?;
         return match documents.into_iter().next() {
             Some(mut document) => visit(&mut document, rest, create, set),
             None => Err(node::wrong_kind(next, Shape::Mapping)),
         };
     }
     visit(next, rest, create, set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_and_backslashes_protect_dots() {
+        let table: [(&str, &[&str]); 6] = [
+            ("a.b", &["a", "b"]),
+            ("a\\.b.c", &["a.b", "c"]),
+            ("m.[a.b/c].d", &["m", "a.b/c", "d"]),
+            ("l.[k=v.w].x", &["l", "[k=v.w]", "x"]),
+            (".a", &["a"]),
+            ("a", &["a"]),
+        ];
+        for (text, parts) in table {
+            assert_eq!(split(text, '.'), parts, "{text}");
+        }
+    }
 }

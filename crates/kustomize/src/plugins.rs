@@ -11,11 +11,12 @@ use crate::generate::generate;
 use crate::id::{Gvk, ResId};
 use crate::images::Images;
 use crate::kustomization::{Generator, Image, Patch, Replacement, Replica, Selector};
+use crate::loader::Loader;
 use crate::node;
 use crate::patches::{JsonEntry, PatchEntry, load_strategic};
 use crate::replacement::{load, without_nulls};
 use crate::resource::Resource;
-use crate::session::{Loader, Session};
+use crate::session::Session;
 use crate::transform::{Subjects, Transformer, ValueTarget};
 
 fn is_builtin(gvk: &Gvk) -> bool {
@@ -58,7 +59,15 @@ fn settings(config: &Resource) -> Result<Value> {
 }
 
 fn field_specs(value: &Value) -> Result<Vec<FieldSpec>> {
-    specs_from_json(value.get("fieldSpecs"))
+    // Settings of plugins are read leniently: what an entry says beyond its own fields is passed over.
+    let mut list = value.get("fieldSpecs").cloned();
+    for entry in list.as_mut().and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(map) = entry.as_object_mut() {
+            let known = ["path", "create", "group", "version", "kind"];
+            map.retain(|key, _| known.iter().any(|name| name.eq_ignore_ascii_case(key)));
+        }
+    }
+    specs_from_json(list.as_ref())
 }
 
 /// Refuses what is no built-in generator.
@@ -72,7 +81,11 @@ pub(crate) fn check_generator(config: &Resource) -> Result<()> {
 }
 
 /// Runs a generator that passed [`check_generator`].
-pub(crate) fn run_generator(session: &Session<'_>, loader: &Loader, config: &Resource) -> Result<Vec<Resource>> {
+pub(crate) fn run_generator(
+    session: &Session<'_>,
+    loader: &Loader,
+    config: &Resource,
+) -> Result<Vec<Resource>> {
     let value = settings(config)?;
     match config.kind() {
         kind @ ("ConfigMapGenerator" | "SecretGenerator") => {
@@ -113,7 +126,11 @@ fn iam_policy(session: &Session<'_>, value: &Value) -> Result<Vec<Resource>> {
 }
 
 /// Configures the transformers an object stands for; one of them stands for two.
-pub(crate) fn configure(session: &Session<'_>, loader: &Loader, config: &Resource) -> Result<Vec<Transformer>> {
+pub(crate) fn configure(
+    session: &Session<'_>,
+    loader: &Loader,
+    config: &Resource,
+) -> Result<Vec<Transformer>> {
     refuse_external(config)?;
     let value = settings(config)?;
     let build = || -> Result<Option<Vec<Transformer>>> {
@@ -122,7 +139,9 @@ pub(crate) fn configure(session: &Session<'_>, loader: &Loader, config: &Resourc
             "AnnotationsTransformer" => {
                 Transformer::Annotations { annotations: read(value.get("annotations"))?, fields: fields()? }
             }
-            "LabelTransformer" => Transformer::Labels { labels: read(value.get("labels"))?, fields: fields()? },
+            "LabelTransformer" => {
+                Transformer::Labels { labels: read(value.get("labels"))?, fields: fields()? }
+            }
             "NamespaceTransformer" => namespace(config, &value)?,
             "PrefixTransformer" => Transformer::Prefix { prefix: text(&value, "prefix"), fields: fields()? },
             "SuffixTransformer" => Transformer::Suffix { suffix: text(&value, "suffix"), fields: fields()? },

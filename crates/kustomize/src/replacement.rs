@@ -7,12 +7,13 @@ use crate::error::{Error, Result, bad};
 use crate::gojson;
 use crate::id::{Gvk, ResId};
 use crate::kustomization::{FieldOptions, Replacement, Source, Target};
+use crate::loader::Loader;
 use crate::node::{self, Shape};
 use crate::path;
 use crate::resource::Resource;
 use crate::resources::quote;
 use crate::selector::Pattern;
-use crate::session::{Loader, Session};
+use crate::session::Session;
 
 const DEFAULT_PATH: &str = "metadata.name";
 
@@ -41,7 +42,12 @@ pub(crate) fn load(session: &Session<'_>, loader: &Loader, list: &[Replacement])
                 }
             }
             Value::Object(_) => all.push(decode(value)?),
-            _ => return Err(bad!("unsupported replacement type encountered within replacement path: {}", entry.path)),
+            _ => {
+                return Err(bad!(
+                    "unsupported replacement type encountered within replacement path: {}",
+                    entry.path
+                ));
+            }
         }
     }
     Ok(all)
@@ -51,7 +57,10 @@ pub(crate) fn load(session: &Session<'_>, loader: &Loader, list: &[Replacement])
 pub(crate) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(
-            map.into_iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k, without_nulls(v))).collect(),
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(k, v)| (k, without_nulls(v)))
+                .collect(),
         ),
         Value::Array(list) => Value::Array(list.into_iter().map(without_nulls).collect()),
         other => other,
@@ -65,17 +74,39 @@ pub(crate) fn apply(session: &Session<'_>, list: &mut [Resource], replacement: &
     else {
         return Err(bad!("replacements must specify a source and at least one target"));
     };
-    let value = source_value(list, replacement)?;
+    let mut value = source_value(list, replacement)?;
     for target in targets {
-        apply_to(session, list, &value, target)?;
+        apply_to(session, list, &mut value, target)?;
     }
     Ok(())
 }
 
-fn source_value(list: &[Resource], replacement: &Replacement) -> Result<Node> {
+/// What is copied, and where it stands: a source that is its own target changes under way.
+struct Copied {
+    node: Node,
+    place: Option<(usize, Vec<String>)>,
+}
+
+impl Copied {
+    fn fixed(node: Node) -> Self {
+        Self { node, place: None }
+    }
+
+    /// Looks again after the resource at `changed` was changed.
+    fn refresh(&mut self, list: &[Resource], changed: usize) {
+        if let Some((at, path)) = &self.place
+            && *at == changed
+            && let Some(Ok(Some(node))) = list.get(*at).map(|resource| path::lookup(&resource.node, path))
+        {
+            self.node = node::detached(node);
+        }
+    }
+}
+
+fn source_value(list: &[Resource], replacement: &Replacement) -> Result<Copied> {
     let source = match (&replacement.source_value, &replacement.source) {
         (Some(_), Some(_)) => return Err(bad!("value and resource selectors are mutually exclusive")),
-        (Some(value), None) => return Ok(node::untagged(value.as_str())),
+        (Some(value), None) => return Ok(Copied::fixed(node::untagged(value.as_str()))),
         (None, Some(source)) => source,
         (None, None) => return Err(bad!("replacements must specify a source and at least one target")),
     };
@@ -84,8 +115,8 @@ fn source_value(list: &[Resource], replacement: &Replacement) -> Result<Node> {
         name: source.name.clone(),
         namespace: source.namespace.clone(),
     };
-    let mut found: Option<&Resource> = None;
-    for resource in list {
+    let mut found: Option<(usize, &Resource)> = None;
+    for (at, resource) in list.iter().enumerate() {
         if !selector.name.is_empty()
             && resource.name() != selector.name
             && !resource.history.former.iter().any(|former| former.name == selector.name)
@@ -96,17 +127,23 @@ fn source_value(list: &[Resource], replacement: &Replacement) -> Result<Node> {
             if found.is_some() {
                 return Err(bad!("multiple matches for selector {}", show(source, &selector)));
             }
-            found = Some(resource);
+            found = Some((at, resource));
         }
     }
-    let Some(resource) = found else { return Err(bad!("nothing selected by {}", show(source, &selector))) };
+    let Some((at, resource)) = found else {
+        return Err(bad!("nothing selected by {}", show(source, &selector)));
+    };
     let field = if source.field_path.is_empty() { DEFAULT_PATH } else { &source.field_path };
-    let value = path::lookup(&resource.node, &path::split(field, '.'))
+    let parts = path::split(field, '.');
+    let value = path::lookup(&resource.node, &parts)
         .map_err(|error| error.wrap("error looking up replacement source"))?;
     let Some(value) = value.filter(|value| !node::is_nil_or_empty(value)) else {
         return Err(bad!("fieldPath `{field}` is missing for replacement source {selector}"));
     };
-    refine(value, source.options.as_ref())
+    match source.options.as_ref().filter(|options| !options.delimiter.is_empty()) {
+        Some(options) => refine(value, options).map(Copied::fixed),
+        None => Ok(Copied { node: node::detached(value), place: Some((at, parts)) }),
+    }
 }
 
 fn show(source: &Source, selector: &ResId) -> String {
@@ -120,21 +157,21 @@ fn show(source: &Source, selector: &ResId) -> String {
     text
 }
 
-fn refine(value: &Node, options: Option<&FieldOptions>) -> Result<Node> {
-    let Some(options) = options.filter(|options| !options.delimiter.is_empty()) else { return Ok(value.clone()) };
-    let Some(text) = value.text() else { return Err(bad!("delimiter option can only be used with scalar nodes")) };
+fn refine(value: &Node, options: &FieldOptions) -> Result<Node> {
+    let Some(text) = value.text() else {
+        return Err(bad!("delimiter option can only be used with scalar nodes"));
+    };
     let parts: Vec<&str> = text.split(options.delimiter.as_str()).collect();
     let part = usize::try_from(options.index).ok().and_then(|index| parts.get(index));
     let Some(part) = part else {
         return Err(bad!("options.index {} is out of bounds for value {text}", options.index));
     };
-    let mut refined = value.clone();
+    let mut refined = node::detached(value);
     node::set_raw_text(&mut refined, *part);
     Ok(refined)
 }
 
-fn apply_to(session: &Session<'_>, list: &mut [Resource], value: &Node, target: &Target) -> Result<()> {
-    let (weight, depth) = node::weigh(value);
+fn apply_to(session: &Session<'_>, list: &mut [Resource], value: &mut Copied, target: &Target) -> Result<()> {
     let Some(select) = &target.select else { return Err(bad!("target must specify resources to select")) };
     let pattern = Pattern::new(select).map_err(|error| error.wrap("error creating target selector"))?;
     let mut rejects = Vec::with_capacity(target.reject.len());
@@ -143,13 +180,21 @@ fn apply_to(session: &Session<'_>, list: &mut [Resource], value: &Node, target: 
             .iter()
             .any(|text| !text.is_empty());
         let by_mark = !reject.label_selector.is_empty() || !reject.annotation_selector.is_empty();
-        rejects.push((Pattern::new(reject).map_err(|e| e.wrap("error creating target selector"))?, by_id, by_mark));
+        rejects.push((
+            Pattern::new(reject).map_err(|e| e.wrap("error creating target selector"))?,
+            by_id,
+            by_mark,
+        ));
     }
     let default = [DEFAULT_PATH.to_owned()];
     let fields = if target.field_paths.is_empty() { &default[..] } else { &target.field_paths };
-    let paths: Vec<(&String, Vec<String>)> = fields.iter().map(|field| (field, path::split(field, '.'))).collect();
-    for resource in list {
-        if !pattern.marks(resource) || rejects.iter().any(|(reject, _, by_mark)| *by_mark && reject.marks(resource)) {
+    let paths: Vec<(&String, Vec<String>)> =
+        fields.iter().map(|field| (field, path::split(field, '.'))).collect();
+    for at in 0..list.len() {
+        let Some(resource) = list.get(at) else { continue };
+        if !pattern.marks(resource)
+            || rejects.iter().any(|(reject, _, by_mark)| *by_mark && reject.marks(resource))
+        {
             continue;
         }
         let ids = resource.all_ids();
@@ -158,11 +203,15 @@ fn apply_to(session: &Session<'_>, list: &mut [Resource], value: &Node, target: 
         }
         if ids.iter().any(|id| pattern.selects_id(id)) {
             for (field, parts) in &paths {
+                let (weight, depth) = node::weigh(&value.node);
                 session.spend(weight)?;
                 if depth + parts.len() > node::DEEPEST {
                     return Err(Error::limit("depth of an object", node::DEEPEST));
                 }
-                copy(&mut resource.node, value, field, parts, target.options.as_ref())?;
+                let Some(resource) = list.get_mut(at) else { continue };
+                copy(&mut resource.node, &value.node, field, parts, target.options.as_ref())?;
+                resource.settle_twins();
+                value.refresh(list, at);
             }
         }
     }
@@ -197,26 +246,28 @@ fn copy(
 }
 
 fn set(at: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result<()> {
-    let mut value = value.clone();
+    let mut text = value.text().unwrap_or("").to_owned();
     if let Some(options) = options.filter(|options| !options.delimiter.is_empty()) {
-        let Some(old) = at.text() else { return Err(bad!("delimiter option can only be used with scalar nodes")) };
-        let text = if value.is_null() { "" } else { value.text().unwrap_or("") };
+        let Some(old) = at.text() else {
+            return Err(bad!("delimiter option can only be used with scalar nodes"));
+        };
+        let new = if value.is_null() { "" } else { text.as_str() };
         let mut parts: Vec<&str> = old.split(options.delimiter.as_str()).collect();
         match usize::try_from(options.index) {
-            Err(_) => parts.insert(0, text),
+            Err(_) => parts.insert(0, new),
             Ok(index) => match parts.get_mut(index) {
-                Some(part) => *part = text,
-                None => parts.push(text),
+                Some(part) => *part = new,
+                None => parts.push(new),
             },
         }
-        let joined = parts.join(&options.delimiter);
-        node::set_raw_text(&mut value, joined);
+        text = parts.join(&options.delimiter);
     }
     if at.is_scalar() {
         // The place keeps its type, so that a number stays one.
-        node::set_raw_text(at, value.text().unwrap_or(""));
+        node::set_raw_text(at, text);
     } else {
-        *at = value;
+        *at = value.clone();
+        node::set_raw_text(at, text);
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::id::{Gvk, ResId};
 use crate::merge;
 use crate::node;
 use crate::schema::Schemas;
+use crate::session::check_meta;
 
 pub(crate) const ORIGIN: &str = "config.kubernetes.io/origin";
 pub(crate) const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
@@ -99,6 +100,8 @@ pub(crate) struct Resource {
     pub(crate) history: History,
     /// Names of the variables whose source this is.
     pub(crate) variables: Vec<String>,
+    /// Whether some scalars are shared between several places.
+    pub(crate) has_twins: bool,
 }
 
 /// The texts of a mapping of texts.
@@ -115,12 +118,15 @@ fn replaces_annotations(patch: &Node) -> bool {
         node.is_null() || matches!(node.get("$patch").and_then(Node::text), Some("replace" | "delete"))
     };
     replaces(patch)
-        || patch.get("metadata").is_some_and(|meta| replaces(meta) || meta.get("annotations").is_some_and(replaces))
+        || patch
+            .get("metadata")
+            .is_some_and(|meta| replaces(meta) || meta.get("annotations").is_some_and(replaces))
 }
 
 impl Resource {
     pub(crate) fn new(node: Node) -> Self {
-        let mut resource = Self { node, history: History::default(), variables: Vec::new() };
+        let mut resource =
+            Self { node, history: History::default(), variables: Vec::new(), has_twins: false };
         resource.adopt_internal_annotations();
         resource
     }
@@ -132,14 +138,16 @@ impl Resource {
             return;
         }
         let get = |key: &str| {
-            let value = annotations.iter().find(|(k, _)| k.text().and_then(|k| k.strip_prefix(PREFIX)) == Some(key));
+            let value =
+                annotations.iter().find(|(k, _)| k.text().and_then(|k| k.strip_prefix(PREFIX)) == Some(key));
             value.and_then(|(_, value)| value.text()).unwrap_or("")
         };
         let list = |key: &str| -> Vec<String> {
             let text = get(key);
             if text.is_empty() { Vec::new() } else { text.split(',').map(str::to_owned).collect() }
         };
-        let (names, namespaces, kinds) = (list("previousNames"), list("previousNamespaces"), list("previousKinds"));
+        let (names, namespaces, kinds) =
+            (list("previousNames"), list("previousNamespaces"), list("previousKinds"));
         let history = History {
             former: if names.len() == namespaces.len() && names.len() == kinds.len() {
                 let rest = namespaces.into_iter().zip(kinds);
@@ -259,7 +267,8 @@ impl Resource {
         if map.is_empty() {
             return;
         }
-        let pairs = map.iter().map(|(key, value)| (node::untagged(key.as_str()), Node::string(value.as_str())));
+        let pairs =
+            map.iter().map(|(key, value)| (node::untagged(key.as_str()), Node::string(value.as_str())));
         let pairs = pairs.collect();
         node::set_field(meta, field, Node::mapping(pairs));
     }
@@ -322,6 +331,7 @@ impl Resource {
             Some(merged) if !node::is_nil_or_empty(&merged) => self.node = merged,
             _ => return Ok(false),
         }
+        self.settle_twins();
         if !patch.history.allow_kind_change {
             self.set_kind(&kind);
         }
@@ -330,6 +340,23 @@ impl Resource {
         }
         self.set_namespace(&namespace);
         Ok(true)
+    }
+
+    /// Refuses what lost its kind or name under way.
+    pub(crate) fn check_meta(&self) -> Result<()> {
+        if check_meta(&self.node).is_ok() {
+            return Ok(());
+        }
+        let mut shown = self.clone();
+        shown.expose_history();
+        check_meta(&shown.node)
+    }
+
+    /// Lets changes of shared scalars show in all their places.
+    pub(crate) fn settle_twins(&mut self) {
+        if self.has_twins {
+            node::settle_twins(&mut self.node);
+        }
     }
 
     /// Whether a patch took the object away.
@@ -345,7 +372,9 @@ impl Resource {
     /// Writes the history into annotations, where upstream keeps it; returns their keys.
     pub(crate) fn expose_history(&mut self) -> Vec<&'static str> {
         let internal = self.internal_annotations();
-        let Some(meta) = self.node.ensure_map("metadata").filter(|_| !internal.is_empty()) else { return Vec::new() };
+        let Some(meta) = self.node.ensure_map("metadata").filter(|_| !internal.is_empty()) else {
+            return Vec::new();
+        };
         let Some(annotations) = meta.ensure_map("annotations") else { return Vec::new() };
         for (key, value) in &internal {
             annotations.set(key, Node::string(value.as_str()));
@@ -356,7 +385,8 @@ impl Resource {
     /// The history as annotations.
     fn internal_annotations(&self) -> Vec<(&'static str, String)> {
         let history = &self.history;
-        let column = |part: fn(&Former) -> &str| history.former.iter().map(part).collect::<Vec<_>>().join(",");
+        let column =
+            |part: fn(&Former) -> &str| history.former.iter().map(part).collect::<Vec<_>>().join(",");
         let mut list = Vec::new();
         if !history.former.is_empty() {
             list.push((INTERNAL[0], column(|former| &former.kind)));

@@ -86,6 +86,19 @@ impl Resources {
         Ok(())
     }
 
+    /// Refuses two resources of one identity, as upstream does whenever a filter ran over all of them.
+    pub(crate) fn check_distinct(&mut self) -> Result<()> {
+        let mut present = HashSet::with_capacity(self.list.len());
+        for resource in &self.list {
+            let id = resource.id();
+            if !present.insert(id.clone()) {
+                return Err(bad!("may not add resource with an already registered id: {id}"));
+            }
+        }
+        self.present = Some(present);
+        Ok(())
+    }
+
     pub(crate) fn append_all(&mut self, other: Resources) -> Result<()> {
         other.list.into_iter().try_for_each(|resource| self.append(resource))
     }
@@ -172,7 +185,12 @@ impl Resources {
     }
 
     /// Applies a patch to the chosen resources in their own kind; those it deletes go.
-    pub(crate) fn patch_chosen(&mut self, chosen: &[usize], patch: &Resource, schemas: &Schemas) -> Result<()> {
+    pub(crate) fn patch_chosen(
+        &mut self,
+        chosen: &[usize],
+        patch: &Resource,
+        schemas: &Schemas,
+    ) -> Result<()> {
         for &at in chosen {
             let Some(target) = self.list.get(at) else { continue };
             let mut copy = patch.clone();
@@ -182,7 +200,11 @@ impl Resources {
             self.patch_one(at, &copy, schemas)?;
         }
         self.drop_gone();
-        Ok(())
+        if patch.history.allow_name_change || patch.history.allow_kind_change {
+            self.check_distinct()
+        } else {
+            Ok(())
+        }
     }
 
     /// What the collection amounts to, in upstream's words: for comparing before and after.
@@ -249,4 +271,3 @@ fn go_struct(id: &ResId) -> String {
         quote(&id.namespace)
     )
 }
-

@@ -48,7 +48,8 @@ static POD_SPEC: Type = Type(&[
     ("volumes", List(&["name"], &VOLUME)),
 ]);
 static POD_STATUS: Type = Type(&[("conditions", List(&["type"], &NONE)), ("podIPs", List(&["ip"], &NONE))]);
-static POD: Type = Type(&[("metadata", Object(&META)), ("spec", Object(&POD_SPEC)), ("status", Object(&POD_STATUS))]);
+static POD: Type =
+    Type(&[("metadata", Object(&META)), ("spec", Object(&POD_SPEC)), ("status", Object(&POD_STATUS))]);
 static POD_TEMPLATE_SPEC: Type = Type(&[("metadata", Object(&META)), ("spec", Object(&POD_SPEC))]);
 static POD_TEMPLATE: Type = Type(&[("metadata", Object(&META)), ("template", Object(&POD_TEMPLATE_SPEC))]);
 static WORKLOAD_SPEC: Type = Type(&[("template", Object(&POD_TEMPLATE_SPEC))]);
@@ -96,7 +97,8 @@ fn built_in(group: &str, version: &str, kind: &str) -> Option<&'static Type> {
     Some(match (group, kind) {
         ("", "Pod") => &POD,
         ("", "PodTemplate") => &POD_TEMPLATE,
-        ("", "ReplicationController") | ("apps", "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet") => &WORKLOAD,
+        ("", "ReplicationController")
+        | ("apps", "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet") => &WORKLOAD,
         ("batch", "Job") => &WORKLOAD,
         ("batch", "CronJob") => &CRON_JOB,
         ("", "Service") => &SERVICE,
@@ -206,7 +208,10 @@ impl Schemas {
             match self.custom.as_ref().and_then(|custom| custom.get("definitions")?.get(name)) {
                 Some(found) => value = found,
                 None if self.mode == OpenApi::Add => {
-                    return DEFINITIONS.iter().find(|(known, _)| *known == name).map(|(_, kind)| Schema::Built(kind));
+                    return DEFINITIONS
+                        .iter()
+                        .find(|(known, _)| *known == name)
+                        .map(|(_, kind)| Schema::Built(kind));
                 }
                 None => return None,
             }
@@ -217,14 +222,21 @@ impl Schemas {
     /// The schema of a kind.
     pub(crate) fn of_kind(&self, api_version: &str, kind: &str) -> Option<Schema<'_>> {
         let (group, version) = split_api_version(api_version);
-        if let Some(definitions) = self.custom.as_ref().and_then(|custom| custom.get("definitions")?.as_object()) {
-            let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+        if let Some(definitions) =
+            self.custom.as_ref().and_then(|custom| custom.get("definitions")?.as_object())
+        {
+            let text =
+                |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
             let found = definitions.values().find(|definition| {
-                definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array).is_some_and(|list| {
-                    list.iter().any(|gvk| {
-                        text(gvk, "group") == group && text(gvk, "version") == version && text(gvk, "kind") == kind
-                    })
-                })
+                definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array).is_some_and(
+                    |list| {
+                        list.iter().any(|gvk| {
+                            text(gvk, "group") == group
+                                && text(gvk, "version") == version
+                                && text(gvk, "kind") == kind
+                        })
+                    },
+                )
             });
             if let Some(found) = found {
                 return Some(Schema::Custom(found, self));

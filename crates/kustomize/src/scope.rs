@@ -2,8 +2,16 @@
 
 /// `(apiVersion, cluster-scoped kinds, namespaced kinds)`.
 const KINDS: &[(&str, &[&str], &[&str])] = &[
-    ("admissionregistration.k8s.io/v1", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"], &[]),
-    ("admissionregistration.k8s.io/v1beta1", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"], &[]),
+    (
+        "admissionregistration.k8s.io/v1",
+        &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"],
+        &[],
+    ),
+    (
+        "admissionregistration.k8s.io/v1beta1",
+        &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"],
+        &[],
+    ),
     ("apiextensions.k8s.io/v1", &["CustomResourceDefinition"], &[]),
     ("apiextensions.k8s.io/v1beta1", &["CustomResourceDefinition"], &[]),
     ("apiregistration.k8s.io/v1", &["APIService"], &[]),
@@ -35,7 +43,11 @@ const KINDS: &[(&str, &[&str], &[&str])] = &[
     ("scheduling.k8s.io/v1", &["PriorityClass"], &[]),
     ("scheduling.k8s.io/v1beta1", &["PriorityClass"], &[]),
     ("storage.k8s.io/v1", &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"], &[]),
-    ("storage.k8s.io/v1beta1", &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"], &["CSIStorageCapacity"]),
+    (
+        "storage.k8s.io/v1beta1",
+        &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"],
+        &["CSIStorageCapacity"],
+    ),
     (
         "v1",
         &["ComponentStatus", "Namespace", "Node", "NodeProxyOptions", "PersistentVolume"],
@@ -61,7 +73,10 @@ const KINDS: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
-fn find(group: &str, version: &str) -> Option<&'static (&'static str, &'static [&'static str], &'static [&'static str])> {
+fn find(
+    group: &str,
+    version: &str,
+) -> Option<&'static (&'static str, &'static [&'static str], &'static [&'static str])> {
     KINDS.iter().find(|(api_version, _, _)| match api_version.split_once('/') {
         Some((g, v)) => g == group && v == version,
         None => group.is_empty() && *api_version == version,
@@ -75,5 +90,6 @@ pub(crate) fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool 
 
 /// Whether the built-in schema knows the kind.
 pub(crate) fn is_known(group: &str, version: &str, kind: &str) -> bool {
-    find(group, version).is_some_and(|(_, cluster, namespaced)| cluster.contains(&kind) || namespaced.contains(&kind))
+    find(group, version)
+        .is_some_and(|(_, cluster, namespaced)| cluster.contains(&kind) || namespaced.contains(&kind))
 }

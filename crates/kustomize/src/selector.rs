@@ -88,7 +88,8 @@ impl Pattern {
         }
         let id = resource.id();
         let first = resource.original_id();
-        (self.namespace.matches(first.effective_namespace()) || self.namespace.matches(id.effective_namespace()))
+        (self.namespace.matches(first.effective_namespace())
+            || self.namespace.matches(id.effective_namespace()))
             && (self.name.matches(&first.name) || self.name.matches(&id.name))
             && self.group.matches(&id.gvk.group)
             && self.version.matches(&id.gvk.version)
@@ -178,7 +179,8 @@ fn parse_one(text: &str) -> Result<Requirement> {
     }
     if let Some((head, list)) = text.split_once('(') {
         let values = list.trim_end().strip_suffix(')');
-        let values = values.ok_or_else(|| bad!("unable to parse requirement: found '{text}', expected: ')'"))?;
+        let values =
+            values.ok_or_else(|| bad!("unable to parse requirement: found '{text}', expected: ')'"))?;
         let values = values.split(',').map(|value| value.trim().to_owned()).collect();
         let head = head.trim_end();
         if let Some(key) = head.strip_suffix("notin").filter(|key| key.ends_with(char::is_whitespace)) {
@@ -197,7 +199,9 @@ fn parse_one(text: &str) -> Result<Requirement> {
         Ok(value.to_owned())
     };
     let bound = |text: &str| {
-        text.trim().parse::<i64>().map_err(|_| bad!("values for 'Gt', 'Lt' operators must be integers: {text:?}"))
+        text.trim()
+            .parse::<i64>()
+            .map_err(|_| bad!("values for 'Gt', 'Lt' operators must be integers: {text:?}"))
     };
     if let Some((key, rest)) = text.split_once("!=") {
         return Ok(Requirement::NotIn(key_of(key)?, vec![value(rest)?]));
@@ -212,4 +216,43 @@ fn parse_one(text: &str) -> Result<Requirement> {
         return Ok(Requirement::Below(key_of(key)?, bound(rest)?));
     }
     key_of(text).map(Requirement::Exists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_selectors_read_as_kubectl_reads_them() {
+        let labels = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b.c/d".to_owned(), "x".to_owned())]);
+        let table = [
+            ("", true),
+            ("a", true),
+            ("!a", false),
+            ("a=1", true),
+            ("a==1,b.c/d=x", true),
+            ("a!=1", false),
+            ("z!=1", true),
+            ("a in (0, 1)", true),
+            ("a notin (0, 1)", false),
+            ("z notin (0)", true),
+            ("a > 0", true),
+            ("a<1", false),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(Requirements::parse(text).unwrap().matches(&labels), wanted, "{text}");
+        }
+        for text in ["a in (1", "a within (1)", "=x", "a=b=c", "a>x"] {
+            assert!(Requirements::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_matches_the_whole_text_only() {
+        for (pattern, text, wanted) in
+            [("a", "ab", false), ("a|b", "b", true), ("a.*", "ab", true), ("", "x", true)]
+        {
+            assert_eq!(Whole::new(pattern).unwrap().matches(text), wanted, "{pattern} {text}");
+        }
+    }
 }

@@ -9,8 +9,9 @@ use sluice_tree::{Error as TreeError, Files, Kind};
 use sluice_types::RelPath;
 
 use crate::error::{Error, ErrorKind, Result, bad};
+use crate::loader::Loader;
 use crate::node;
-use crate::options::{LoadRestrictions, Options, Warning};
+use crate::options::{Options, Warning};
 use crate::resource::Resource;
 use crate::schema::Schemas;
 
@@ -21,12 +22,13 @@ pub(crate) struct Session<'a> {
     bytes: Cell<usize>,
     reads: Cell<usize>,
     expanded: Cell<usize>,
+    twins: Cell<u32>,
     pub(crate) warnings: RefCell<Vec<Warning>>,
     pub(crate) schemas: RefCell<Arc<Schemas>>,
     /// Whether some kustomization chose a schema already.
     schema_chosen: Cell<bool>,
     contents: RefCell<HashMap<RelPath, Arc<[u8]>>>,
-    parsed: RefCell<HashMap<RelPath, Arc<Vec<Node>>>>,
+    pub(crate) parsed: RefCell<HashMap<RelPath, Arc<Vec<Node>>>>,
 }
 
 impl<'a> Session<'a> {
@@ -37,6 +39,7 @@ impl<'a> Session<'a> {
             bytes: Cell::new(0),
             reads: Cell::new(0),
             expanded: Cell::new(0),
+            twins: Cell::new(1),
             warnings: RefCell::default(),
             schemas: RefCell::new(Arc::new(Schemas::new(options.openapi))),
             schema_chosen: Cell::new(false),
@@ -48,21 +51,40 @@ impl<'a> Session<'a> {
     /// Fails when the caller wants the build to end.
     pub(crate) fn check(&self) -> Result<()> {
         match self.options.cancelled {
-            Some(cancelled) if cancelled() => Err(Error::new(ErrorKind::Cancelled, "the build was cancelled")),
+            Some(cancelled) if cancelled() => {
+                Err(Error::new(ErrorKind::Cancelled, "the build was cancelled"))
+            }
             _ => Ok(()),
         }
     }
 
     pub(crate) fn yaml_limits(&self) -> yaml::Limits {
         let limits = &self.options.limits;
-        yaml::Limits { bytes: limits.bytes, documents: limits.documents, depth: limits.depth, nodes: limits.nodes }
+        yaml::Limits {
+            bytes: limits.bytes,
+            documents: limits.documents,
+            depth: limits.depth,
+            nodes: limits.nodes,
+        }
     }
 
     /// Counts what is about to be multiplied.
     pub(crate) fn spend(&self, bytes: usize) -> Result<()> {
         let limit = self.options.limits.expanded;
         self.expanded.set(self.expanded.get().saturating_add(bytes));
-        if self.expanded.get() > limit { Err(Error::limit("size of everything in bytes", limit)) } else { Ok(()) }
+        if self.expanded.get() > limit {
+            Err(Error::limit("size of everything in bytes", limit))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Fresh numbers for so many groups of twins.
+    pub(crate) fn twins(&self, count: usize) -> std::ops::Range<u32> {
+        let start = self.twins.get();
+        let end = start.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.twins.set(end);
+        start..end
     }
 
     pub(crate) fn check_count(&self, resources: usize) -> Result<()> {
@@ -77,10 +99,12 @@ impl<'a> Session<'a> {
     }
 
     /// Where a path as written in `root` lies; `Err` is the path as shown when it leaves the tree.
-    fn place(&self, root: &RelPath, text: &str) -> std::result::Result<RelPath, String> {
+    pub(crate) fn place(&self, root: &RelPath, text: &str) -> std::result::Result<RelPath, String> {
         let placed = match text.strip_prefix('/') {
             Some(_) => match text.strip_prefix(self.options.shown_root) {
-                Some(rest) if rest.is_empty() || rest.starts_with('/') => RelPath::new(rest.trim_start_matches('/')),
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                    RelPath::new(rest.trim_start_matches('/'))
+                }
                 _ => return Err(text.to_owned()),
             },
             None => root.join(text),
@@ -104,8 +128,9 @@ impl<'a> Session<'a> {
     }
 
     /// The place with links resolved, and what is there.
-    fn resolve(&self, path: &RelPath) -> Result<(RelPath, Kind)> {
-        let resolved = self.files.canonical(path).and_then(|real| self.files.kind(&real).map(|kind| (real, kind)));
+    pub(crate) fn resolve(&self, path: &RelPath) -> Result<(RelPath, Kind)> {
+        let resolved =
+            self.files.canonical(path).and_then(|real| self.files.kind(&real).map(|kind| (real, kind)));
         resolved.map_err(|error| {
             let reason = match error {
                 TreeError::NotFound(_) | TreeError::NotADirectory(_) => self.missing(path),
@@ -115,7 +140,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn read(&self, path: &RelPath) -> Result<Arc<[u8]>> {
+    pub(crate) fn read(&self, path: &RelPath) -> Result<Arc<[u8]>> {
         if let Some(content) = self.contents.borrow().get(path) {
             return Ok(content.clone());
         }
@@ -128,9 +153,10 @@ impl<'a> Session<'a> {
         let content = self.files.read(path).map_err(|error| match error {
             TreeError::NotFound(_) => bad!("open {}: no such file or directory", self.shown(path)),
             TreeError::NotAFile(_) => bad!("read {}: is a directory", self.shown(path)),
-            TreeError::TooLarge { limit, .. } => {
-                Error::new(ErrorKind::Limit, format!("'{}' exceeds the limit of {limit} bytes", self.shown(path)))
-            }
+            TreeError::TooLarge { limit, .. } => Error::new(
+                ErrorKind::Limit,
+                format!("'{}' exceeds the limit of {limit} bytes", self.shown(path)),
+            ),
             other => bad!("open {}: {other}", self.shown(path)),
         })?;
         self.bytes.set(self.bytes.get() + content.len());
@@ -142,7 +168,11 @@ impl<'a> Session<'a> {
     }
 
     /// Takes the schema a kustomization asks for, unless one was taken before.
-    pub(crate) fn choose_schema(&self, loader: &Loader, wanted: &std::collections::BTreeMap<String, String>) -> Result<()> {
+    pub(crate) fn choose_schema(
+        &self,
+        loader: &Loader,
+        wanted: &std::collections::BTreeMap<String, String>,
+    ) -> Result<()> {
         let document = match wanted.get("path") {
             Some(path) => Some(loader.load(self, path)?),
             None => None,
@@ -255,11 +285,13 @@ fn shift_lines(node: &mut Node, by: u32) {
     }
 }
 
-fn malformed(error: yaml::Error) -> Error {
+pub(crate) fn malformed(error: yaml::Error) -> Error {
+    let text = error.to_string();
+    let is_bound = ["exceeded max depth", "excessive aliasing"].iter().any(|words| text.contains(words));
     match error {
-        yaml::Error::Limit { .. } => Error::new(ErrorKind::Limit, error.to_string()),
-        error if error.to_string().contains("exceeded max depth") => Error::new(ErrorKind::Limit, error.to_string()),
-        error => Error::new(ErrorKind::MalformedYaml, format!("MalformedYAMLError: {error}")),
+        yaml::Error::Limit { .. } => Error::new(ErrorKind::Limit, text),
+        _ if is_bound => Error::new(ErrorKind::Limit, text),
+        _ => Error::new(ErrorKind::MalformedYaml, format!("MalformedYAMLError: {text}")),
     }
 }
 
@@ -274,7 +306,8 @@ fn check_objects(nodes: Vec<Node>, mut keep: impl FnMut(Node)) -> Result<()> {
     Ok(())
 }
 
-fn check_meta(object: &Node) -> Result<()> {
+/// Refuses what lacks kind or name.
+pub(crate) fn check_meta(object: &Node) -> Result<()> {
     if !object.is_mapping() {
         return Err(bad!("missing Resource metadata"));
     }
@@ -307,153 +340,8 @@ fn check_meta(object: &Node) -> Result<()> {
     Ok(())
 }
 
-/// The directory a kustomization lives in, and those it was reached through.
-#[derive(Clone, Debug)]
-pub(crate) struct Loader {
-    pub(crate) root: RelPath,
-    ancestors: Vec<RelPath>,
-}
-
-/// Whether an entry is fetched over HTTP rather than read.
-fn is_remote_file(text: &str) -> bool {
-    let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
-    lower.starts_with("http://") || lower.starts_with("https://")
-}
-
-/// Whether an entry names a git repository.
-fn is_repository(text: &str) -> bool {
-    if text.starts_with('/') {
-        return false;
-    }
-    let text = match text.get(..5) {
-        Some(prefix) if prefix.eq_ignore_ascii_case("git::") => text.get(5..).unwrap_or(""),
-        _ => text,
-    };
-    let lower = text.to_ascii_lowercase();
-    if ["ssh://", "https://", "http://", "file://"].iter().any(|scheme| lower.starts_with(scheme)) {
-        return true;
-    }
-    if ["github.com/", "github.com:", "gh:"].iter().any(|host| lower.starts_with(host)) {
-        return true;
-    }
-    // user@host:path
-    let head = text.split(['?', '/']).next().unwrap_or("");
-    head.split_once('@').is_some_and(|(user, host)| {
-        !user.is_empty() && host.split_once(':').is_some_and(|(host, _)| !host.is_empty())
-    })
-}
-
-fn refuse(entry: &str) -> Error {
-    Error::new(ErrorKind::Remote, format!("remote resources are not supported: '{entry}' is not fetched"))
-}
-
-impl Loader {
-    pub(crate) fn at_root(session: &Session<'_>, root: &RelPath) -> Result<Self> {
-        let (root, _) = session.directory(root)?;
-        Ok(Self { root, ancestors: Vec::new() })
-    }
-
-    /// Reads a file a kustomization in this directory names; where it is, and what it holds.
-    pub(crate) fn load(&self, session: &Session<'_>, text: &str) -> Result<(RelPath, Arc<[u8]>)> {
-        if is_remote_file(text) {
-            return Err(refuse(text));
-        }
-        let path = session
-            .place(&self.root, text)
-            .map_err(|shown| bad!("evalsymlink failure on '{shown}' : lstat {shown}: no such file or directory"))?;
-        let (real, kind) = match session.options.load_restrictions {
-            LoadRestrictions::None => match session.resolve(&path) {
-                Ok(found) => found,
-                Err(_) => return Err(bad!("open {}: no such file or directory", session.shown(&path))),
-            },
-            LoadRestrictions::RootOnly => {
-                let (real, kind) = session.resolve(&path)?;
-                if kind == Kind::Directory {
-                    return Err(bad!("'{}' must resolve to a file", session.shown(&path)));
-                }
-                let parent = real.parent().unwrap_or_default();
-                if !parent.starts_with(&self.root) {
-                    return Err(bad!(
-                        "security; file '{}' is not in or below '{}'",
-                        session.shown(&path),
-                        session.shown(&self.root)
-                    ));
-                }
-                (real, kind)
-            }
-        };
-        if kind == Kind::Directory {
-            return Err(bad!("read {}: is a directory", session.shown(&path)));
-        }
-        let content = session.read(&real)?;
-        session.spend(content.len() + 256)?;
-        Ok((real, content))
-    }
-
-    /// The text of a file.
-    pub(crate) fn load_text(&self, session: &Session<'_>, text: &str) -> Result<(RelPath, String)> {
-        let (path, content) = self.load(session, text)?;
-        Ok((path, String::from_utf8_lossy(&content).into_owned()))
-    }
-
-    /// The objects of a file.
-    pub(crate) fn load_resources(&self, session: &Session<'_>, text: &str) -> Result<Vec<Resource>> {
-        let (path, content) = self.load(session, text)?;
-        let known = session.parsed.borrow().get(&path).cloned();
-        let nodes = match known {
-            Some(nodes) => nodes,
-            None => {
-                let parse = || session.parse_objects(yaml::read_text(&content).map_err(malformed)?);
-                let nodes = parse().map_err(|error| {
-                    let line = line_of(&error.to_string());
-                    let located = error.located(path.as_str(), line);
-                    if located.kind() == ErrorKind::MalformedYaml {
-                        return located.reword(|message| format!("{message} in File: {text}"));
-                    }
-                    located
-                })?;
-                let nodes = Arc::new(nodes);
-                session.parsed.borrow_mut().insert(path, nodes.clone());
-                nodes
-            }
-        };
-        Ok(nodes.iter().cloned().map(Resource::new).collect())
-    }
-
-    /// Steps into another directory.
-    pub(crate) fn descend(&self, session: &Session<'_>, text: &str) -> Result<Self> {
-        if text.is_empty() {
-            return Err(bad!("new root cannot be empty"));
-        }
-        if is_repository(text) {
-            return Err(refuse(text));
-        }
-        if text.starts_with('/') {
-            return Err(bad!("new root '{text}' cannot be absolute"));
-        }
-        let path = session.place(&self.root, text).map_err(|shown| {
-            bad!("must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {shown}: no such file or directory")
-        })?;
-        let (root, shown) = session.directory(&path).map_err(|error| error.wrap("must build at directory"))?;
-        for visited in std::iter::once(&self.root).chain(self.ancestors.iter().rev()) {
-            if visited.starts_with(&root) {
-                return Err(bad!(
-                    "cycle detected: candidate root '{shown}' contains visited root '{}'",
-                    session.shown(visited)
-                ));
-            }
-        }
-        let mut ancestors = self.ancestors.clone();
-        ancestors.push(self.root.clone());
-        if ancestors.len() > session.options.limits.recursion {
-            return Err(Error::limit("depth of nested kustomizations", session.options.limits.recursion));
-        }
-        Ok(Self { root, ancestors })
-    }
-}
-
 impl Session<'_> {
-    fn directory(&self, path: &RelPath) -> Result<(RelPath, String)> {
+    pub(crate) fn directory(&self, path: &RelPath) -> Result<(RelPath, String)> {
         let (real, kind) = self.resolve(path).map_err(|error| error.wrap("not a valid directory"))?;
         if kind != Kind::Directory {
             return Err(bad!("'{}': file is not directory", self.shown(path)));
@@ -461,10 +349,4 @@ impl Session<'_> {
         let shown = self.shown(&real);
         Ok((real, shown))
     }
-}
-
-/// The line a message speaks of.
-fn line_of(message: &str) -> Option<u32> {
-    let (_, rest) = message.split_once("line ")?;
-    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

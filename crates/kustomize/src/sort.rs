@@ -43,7 +43,11 @@ fn gvk_text(gvk: &Gvk) -> String {
 }
 
 /// Sorts as the root kustomization or else the caller asks.
-pub(crate) fn sort(session: &Session<'_>, list: &mut [Resource], options: Option<&SortOptions>) -> Result<()> {
+pub(crate) fn sort(
+    session: &Session<'_>,
+    list: &mut [Resource],
+    options: Option<&SortOptions>,
+) -> Result<()> {
     let Some(options) = options else {
         if session.options.reorder == Reorder::Legacy {
             sort_legacy(list, FIRST, LAST);

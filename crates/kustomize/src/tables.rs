@@ -38,19 +38,79 @@ pub(crate) const SELECTORS: &[Row] = &[
     ("", "v1", "Service", "spec/selector", true),
     ("", "v1", "ReplicationController", "spec/selector", true),
     ("", "", "Deployment", "spec/selector/matchLabels", true),
-    ("apps", "", "Deployment", "spec/template/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels", false),
-    ("apps", "", "Deployment", "spec/template/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels", false),
-    ("apps", "", "Deployment", "spec/template/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels", false),
-    ("apps", "", "Deployment", "spec/template/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels", false),
-    ("apps", "", "Deployment", "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels", false),
+    (
+        "apps",
+        "",
+        "Deployment",
+        "spec/template/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels",
+        false,
+    ),
+    (
+        "apps",
+        "",
+        "Deployment",
+        "spec/template/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels",
+        false,
+    ),
+    (
+        "apps",
+        "",
+        "Deployment",
+        "spec/template/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels",
+        false,
+    ),
+    (
+        "apps",
+        "",
+        "Deployment",
+        "spec/template/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels",
+        false,
+    ),
+    (
+        "apps",
+        "",
+        "Deployment",
+        "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels",
+        false,
+    ),
     ("", "", "ReplicaSet", "spec/selector/matchLabels", true),
     ("", "", "DaemonSet", "spec/selector/matchLabels", true),
     ("apps", "", "StatefulSet", "spec/selector/matchLabels", true),
-    ("apps", "", "StatefulSet", "spec/template/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels", false),
-    ("apps", "", "StatefulSet", "spec/template/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels", false),
-    ("apps", "", "StatefulSet", "spec/template/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels", false),
-    ("apps", "", "StatefulSet", "spec/template/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels", false),
-    ("apps", "", "StatefulSet", "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels", false),
+    (
+        "apps",
+        "",
+        "StatefulSet",
+        "spec/template/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels",
+        false,
+    ),
+    (
+        "apps",
+        "",
+        "StatefulSet",
+        "spec/template/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels",
+        false,
+    ),
+    (
+        "apps",
+        "",
+        "StatefulSet",
+        "spec/template/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels",
+        false,
+    ),
+    (
+        "apps",
+        "",
+        "StatefulSet",
+        "spec/template/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels",
+        false,
+    ),
+    (
+        "apps",
+        "",
+        "StatefulSet",
+        "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels",
+        false,
+    ),
     ("batch", "", "Job", "spec/selector/matchLabels", false),
     ("batch", "", "CronJob", "spec/jobTemplate/spec/selector/matchLabels", false),
     ("policy", "", "PodDisruptionBudget", "spec/selector/matchLabels", false),
@@ -88,7 +148,9 @@ pub(crate) const REPLICAS: &[Row] = &[
 ];
 
 pub(crate) fn specs(rows: &[Row]) -> Vec<FieldSpec> {
-    rows.iter().map(|(group, version, kind, path, create)| FieldSpec::new(group, version, kind, path, *create)).collect()
+    rows.iter()
+        .map(|(group, version, kind, path, create)| FieldSpec::new(group, version, kind, path, *create))
+        .collect()
 }
 
 /// Where a kind keeps its pod spec: `(version, kind, prefix)`.
@@ -141,7 +203,12 @@ type Target = (&'static str, &'static str, &'static str, &'static [Row]);
 
 const REFERENCES: &[Target] = &[
     ("", "", "Deployment", &[("", "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name", false)]),
-    ("", "", "ReplicationController", &[("", "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name", false)]),
+    (
+        "",
+        "",
+        "ReplicationController",
+        &[("", "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name", false)],
+    ),
     ("", "", "ReplicaSet", &[("", "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name", false)]),
     ("", "", "StatefulSet", &[("", "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name", false)]),
     (
@@ -152,7 +219,13 @@ const REFERENCES: &[Target] = &[
             ("", "", "Node", "spec/configSource/configMap", false),
             ("", "", "Role", "rules/resourceNames", false),
             ("", "", "ClusterRole", "rules/resourceNames", false),
-            ("", "", "Ingress", "metadata/annotations/nginx.ingress.kubernetes.io\\/fastcgi-params-configmap", false),
+            (
+                "",
+                "",
+                "Ingress",
+                "metadata/annotations/nginx.ingress.kubernetes.io\\/fastcgi-params-configmap",
+                false,
+            ),
         ],
     ),
     (
@@ -201,7 +274,10 @@ const REFERENCES: &[Target] = &[
         RBAC,
         "",
         "ClusterRole",
-        &[(RBAC, "", "RoleBinding", "roleRef/name", false), (RBAC, "", "ClusterRoleBinding", "roleRef/name", false)],
+        &[
+            (RBAC, "", "RoleBinding", "roleRef/name", false),
+            (RBAC, "", "ClusterRoleBinding", "roleRef/name", false),
+        ],
     ),
     (
         "",
@@ -248,7 +324,9 @@ pub(crate) fn references() -> Vec<Referrers> {
         })
     };
     let workloads = |path: &'static str| {
-        WORKLOADS.iter().map(move |(kind, prefix)| FieldSpec::new("", "", kind, &format!("{prefix}{path}"), false))
+        WORKLOADS
+            .iter()
+            .map(move |(kind, prefix)| FieldSpec::new("", "", kind, &format!("{prefix}{path}"), false))
     };
     let mut all = Vec::with_capacity(REFERENCES.len());
     for (group, version, kind, rows) in REFERENCES {
@@ -316,7 +394,9 @@ pub(crate) fn variables() -> Vec<FieldSpec> {
     let mut all: Vec<FieldSpec> = VARIABLE_PODS
         .iter()
         .flat_map(|(kind, prefix)| {
-            VARIABLE_PATHS.iter().map(move |path| FieldSpec::new("", "", kind, &format!("{prefix}{path}"), false))
+            VARIABLE_PATHS
+                .iter()
+                .map(move |path| FieldSpec::new("", "", kind, &format!("{prefix}{path}"), false))
         })
         .collect();
     all.extend(specs(VARIABLES));

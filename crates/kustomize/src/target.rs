@@ -12,6 +12,7 @@ use crate::fieldspec::{FieldSpec, merge_all, merge_one};
 use crate::generate::{generate, merge_options};
 use crate::images::Images;
 use crate::kustomization::{Kustomization, Label};
+use crate::loader::Loader;
 use crate::nameref;
 use crate::options::Warning;
 use crate::origin::Origin;
@@ -20,7 +21,7 @@ use crate::plugins;
 use crate::replacement;
 use crate::resource::{LOCAL_CONFIG, ORIGIN, Resource};
 use crate::resources::{Resources, quote};
-use crate::session::{Loader, Session};
+use crate::session::Session;
 use crate::transform::{Subjects, Transformer, add_hashes};
 use crate::vars::{self, Vars};
 
@@ -59,7 +60,10 @@ impl<'s, 'a> Target<'s, 'a> {
         let mut target = Self::load(session, loader, Arc::new(Config::defaults()))?;
         session.choose_schema(&target.loader, &target.kustomization.openapi)?;
         let kustomization = &target.kustomization;
-        if ["originAnnotations", "transformerAnnotations"].iter().any(|word| kustomization.has_metadata_option(word)) {
+        if ["originAnnotations", "transformerAnnotations"]
+            .iter()
+            .any(|word| kustomization.has_metadata_option(word))
+        {
             target.origin = Some(Origin::default());
         }
         Ok(target)
@@ -86,9 +90,14 @@ impl<'s, 'a> Target<'s, 'a> {
             ));
         };
         let mut warnings = session.warnings.borrow_mut();
-        let kustomization =
-            Kustomization::parse(&content, session.yaml_limits(), loader.root.as_str(), &shown, &mut warnings)
-                .map_err(|error| error.located(path.as_str(), None))?;
+        let kustomization = Kustomization::parse(
+            &content,
+            session.yaml_limits(),
+            loader.root.as_str(),
+            &shown,
+            &mut warnings,
+        )
+        .map_err(|error| error.located(path.as_str(), None))?;
         drop(warnings);
         Ok(Self { session, loader, kustomization, file_name, defaults, origin: None })
     }
@@ -100,7 +109,8 @@ impl<'s, 'a> Target<'s, 'a> {
 
     fn accumulate_on(&self, mut acc: Accumulator) -> Result<Accumulator> {
         let kustomization = &self.kustomization;
-        self.add_resources(&mut acc, &kustomization.resources).map_err(|e| e.wrap("accumulating resources"))?;
+        self.add_resources(&mut acc, &kustomization.resources)
+            .map_err(|e| e.wrap("accumulating resources"))?;
         self.add_config(&mut acc)?;
         self.generate(&mut acc)?;
         acc = self.add_components(acc).map_err(|error| error.wrap("accumulating components"))?;
@@ -146,8 +156,8 @@ impl<'s, 'a> Target<'s, 'a> {
             let text = origin.append(path).to_text();
             resources.iter_mut().for_each(|resource| resource.annotate(ORIGIN, &text));
         }
-        let resources =
-            Resources::distinct(resources).map_err(|e| e.wrap(format!("accumulating resources from '{path}'")))?;
+        let resources = Resources::distinct(resources)
+            .map_err(|e| e.wrap(format!("accumulating resources from '{path}'")))?;
         acc.resources
             .append_all(resources)
             .map_err(|error| error.wrap(format!("merging resources from '{path}'")))?;
@@ -174,7 +184,8 @@ impl<'s, 'a> Target<'s, 'a> {
         if self.kustomization.is_component() {
             return Err(bad!("expected kind != 'Component' for path '{shown}'"));
         }
-        let own = self.accumulate().map_err(|e| e.wrap(format!("recursed accumulation of path '{shown}'")))?;
+        let own =
+            self.accumulate().map_err(|e| e.wrap(format!("recursed accumulation of path '{shown}'")))?;
         acc.merge(own).map_err(|error| error.wrap(format!("recursed merging from path '{shown}'")))
     }
 
@@ -193,16 +204,24 @@ impl<'s, 'a> Target<'s, 'a> {
                         child.kustomization.kind
                     ));
                 }
-                child.accumulate_on(acc).map_err(|e| e.wrap(format!("recursed accumulation of path '{shown}'")))
+                let mut acc = child
+                    .accumulate_on(acc)
+                    .map_err(|e| e.wrap(format!("recursed accumulation of path '{shown}'")))?;
+                acc.resources
+                    .check_distinct()
+                    .map_err(|e| e.wrap(format!("recursed merging from path '{shown}'")))?;
+                Ok(acc)
             };
-            acc = work(acc).map_err(|error| error.reword(|text| format!("accumulateDirectory: {}", quote(text))))?;
+            acc = work(acc)
+                .map_err(|error| error.reword(|text| format!("accumulateDirectory: {}", quote(text))))?;
         }
         Ok(acc)
     }
 
     fn read_json(&self, path: &str) -> Result<Value> {
         let (file, text) = self.loader.load_text(self.session, path)?;
-        yaml::parse_v2_json(&text, self.session.yaml_limits()).map_err(|error| bad!("{error}").located(file.as_str(), None))
+        yaml::parse_v2_json(&text, self.session.yaml_limits())
+            .map_err(|error| bad!("{error}").located(file.as_str(), None))
     }
 
     fn add_config(&self, acc: &mut Accumulator) -> Result<()> {
@@ -213,12 +232,13 @@ impl<'s, 'a> Target<'s, 'a> {
             own = Config::union(&own, &Arc::new(more))?;
         }
         config = Config::union(&config, &own)?;
-        acc.config =
-            Config::union(&acc.config, &config).map_err(|error| error.wrap("merging config"))?;
+        acc.config = Config::union(&acc.config, &config).map_err(|error| error.wrap("merging config"))?;
         for path in &self.kustomization.crds {
             let mut derived = Config::default();
             let mut load = || crds::derive(&self.read_json(path)?, &mut derived);
-            load().map_err(|error| error.wrap(format!("loading CRDs [{}]", self.kustomization.crds.join(" "))))?;
+            load().map_err(|error| {
+                error.wrap(format!("loading CRDs [{}]", self.kustomization.crds.join(" ")))
+            })?;
             acc.config =
                 Config::union(&acc.config, &Arc::new(derived)).map_err(|error| error.wrap("merging CRDs"))?;
         }
@@ -237,13 +257,15 @@ impl<'s, 'a> Target<'s, 'a> {
             .load_plugins(&kustomization.generators)
             .map_err(|error| error.wrap("loading generator plugins"))?;
         for config in &plugins {
-            plugins::check_generator(config).map_err(|e| e.wrap("loading generator plugins: failed to load generator"))?;
+            plugins::check_generator(config)
+                .map_err(|e| e.wrap("loading generator plugins: failed to load generator"))?;
         }
         let lists =
             [("ConfigMap", &kustomization.config_map_generator), ("Secret", &kustomization.secret_generator)];
         for (kind, list) in lists {
             for arguments in list {
-                let options = merge_options(kustomization.generator_options.as_ref(), arguments.options.as_ref());
+                let options =
+                    merge_options(kustomization.generator_options.as_ref(), arguments.options.as_ref());
                 let mut made = generate(self.session, &self.loader, kind, arguments, options.as_ref())?;
                 if let Some(origin) = &self.origin {
                     let origin = origin.of_builtin(self.file_name, &format!("{kind}Generator"));
@@ -298,6 +320,9 @@ impl<'s, 'a> Target<'s, 'a> {
         }
         for (transformer, origin) in &all {
             transformer.apply(self.session, &mut acc.resources)?;
+            if transformer.changes_scalars() {
+                acc.resources.list_mut().iter_mut().for_each(Resource::settle_twins);
+            }
             if let Some(origin) = origin {
                 origin.note(acc.resources.list_mut());
             }
@@ -352,8 +377,8 @@ impl<'s, 'a> Target<'s, 'a> {
         }
         for patch in &kustomization.patches {
             let shown = yaml::emit_v2(&serde_json::to_value(patch).unwrap_or_default());
-            let entry =
-                PatchEntry::new(session, loader, patch, &shown).map_err(trouble("PatchTransformer", &shown))?;
+            let entry = PatchEntry::new(session, loader, patch, &shown)
+                .map_err(trouble("PatchTransformer", &shown))?;
             list.push(Transformer::Patch(Box::new(entry)));
         }
         if !kustomization.namespace.is_empty() {
@@ -386,8 +411,8 @@ impl<'s, 'a> Target<'s, 'a> {
         }
         for patch in &kustomization.patches_json6902 {
             let shown = yaml::emit_v2(&serde_json::to_value(patch).unwrap_or_default());
-            let entry =
-                JsonEntry::new(session, loader, patch).map_err(trouble("PatchJson6902Transformer", &shown))?;
+            let entry = JsonEntry::new(session, loader, patch)
+                .map_err(trouble("PatchJson6902Transformer", &shown))?;
             list.push(Transformer::Json(entry));
         }
         for replica in &kustomization.replicas {
@@ -418,7 +443,8 @@ fn label_fields(label: &Label, config: &Config) -> Result<Vec<FieldSpec>> {
         return Ok(fields);
     }
     if label.include_templates {
-        merge_all(&mut fields, &config.template_labels).map_err(|e| e.wrap("failed to merge template fieldSpec"))?;
+        merge_all(&mut fields, &config.template_labels)
+            .map_err(|e| e.wrap("failed to merge template fieldSpec"))?;
     }
     merge_one(&mut fields, &FieldSpec::anywhere("metadata/labels", true))?;
     Ok(fields)
@@ -435,10 +461,10 @@ pub(crate) fn finish(session: &Session<'_>, acc: &mut Accumulator) -> Result<()>
             directory: None,
         });
     }
-    acc.resources.list_mut().retain(|resource| {
-        resource.annotation(LOCAL_CONFIG).is_none_or(|value| value == "false")
-    });
+    acc.resources
+        .list_mut()
+        .retain(|resource| resource.annotation(LOCAL_CONFIG).is_none_or(|value| value == "false"));
+    acc.resources.list().iter().try_for_each(|resource| resource.check_meta())?;
     // A patch may have renamed one resource to another; upstream panics here.
-    acc.resources = Resources::distinct(std::mem::take(acc.resources.list_mut()))?;
-    Ok(())
+    acc.resources.check_distinct()
 }

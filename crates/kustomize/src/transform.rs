@@ -73,6 +73,18 @@ impl Transformer {
         }
     }
 
+    /// Whether scalars somewhere in an object may have been changed in place.
+    pub(crate) fn changes_scalars(&self) -> bool {
+        matches!(
+            self,
+            Self::Namespace { .. }
+                | Self::Prefix { .. }
+                | Self::Suffix { .. }
+                | Self::Images(_)
+                | Self::ValueAdd { .. }
+        )
+    }
+
     pub(crate) fn apply(&self, session: &Session<'_>, resources: &mut Resources) -> Result<()> {
         session.check()?;
         match self {
@@ -91,11 +103,14 @@ impl Transformer {
                 for resource in resources.list_mut() {
                     images.walk_object(&mut resource.node)?;
                 }
-                resources.list_mut().iter_mut().try_for_each(|resource| images.visit_fields(&mut resource.node))
+                resources
+                    .list_mut()
+                    .iter_mut()
+                    .try_for_each(|resource| images.visit_fields(&mut resource.node))
             }
-            Self::Replacement(list) => {
-                list.iter().try_for_each(|replacement| replacement::apply(session, resources.list_mut(), replacement))
-            }
+            Self::Replacement(list) => list
+                .iter()
+                .try_for_each(|replacement| replacement::apply(session, resources.list_mut(), replacement)),
             Self::ValueAdd { value, targets } => {
                 targets.iter().try_for_each(|target| add_value(resources, value, target))
             }
@@ -121,9 +136,9 @@ fn set_text(at: &mut Node, text: &str, tag: Tag) -> Result<()> {
     if !at.is_scalar() && !at.is_null() {
         return Err(node::wrong_kind(at, Shape::Scalar));
     }
-    let style = at.style();
-    *at = Node { tag, ..Node::string(text) };
-    node::keep_style(at, style);
+    let mut new = Node { tag, ..Node::string(text) };
+    node::keep_style(&mut new, at.style());
+    node::replace(at, new);
     Ok(())
 }
 
@@ -218,7 +233,8 @@ fn set_namespace(
                 && spec.path == "subjects/namespace"
                 && matches!(spec.gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding"));
         if !hard_coded {
-            visit(object, spec, Create::Text, &mut set).map_err(|e| e.wrap("namespace transformation failed"))?;
+            visit(object, spec, Create::Text, &mut set)
+                .map_err(|e| e.wrap("namespace transformation failed"))?;
         }
     }
     Ok(())
@@ -273,6 +289,7 @@ fn set_entries(
     let fields: Vec<(&FieldSpec, Vec<String>)> =
         fields.iter().map(|spec| (spec, split_path(&spec.path, '/'))).collect();
     for resource in resources.list_mut() {
+        let numbers = session.twins(entries.len());
         for (spec, parts) in &fields {
             if !applies(&resource.node, spec) {
                 continue;
@@ -284,12 +301,19 @@ fn set_entries(
                 if !at.is_mapping() {
                     return Err(node::wrong_kind(at, Shape::Mapping));
                 }
-                for (key, value) in entries {
-                    node::set_field(at, key, Node::string(value.as_str()));
+                for ((key, value), number) in entries.iter().zip(numbers.clone()) {
+                    let mut value = Node::string(value.as_str());
+                    node::make_twin(&mut value, number);
+                    if at.get(key).is_some() {
+                        value = node::detached(&value);
+                    }
+                    node::set_field(at, key, value);
                 }
                 Ok(())
             })?;
         }
+        resource.has_twins = true;
+        resource.settle_twins();
     }
     Ok(())
 }

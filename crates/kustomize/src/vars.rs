@@ -73,8 +73,11 @@ impl Vars {
     pub(crate) fn declare(&mut self, list: &[Var], resources: &mut Resources) -> Result<()> {
         for var in list {
             let reference = &var.objref;
-            let wanted =
-                ResId { gvk: gvk_of(var), name: reference.name.clone(), namespace: reference.namespace.clone() };
+            let wanted = ResId {
+                gvk: gvk_of(var),
+                name: reference.name.clone(),
+                namespace: reference.namespace.clone(),
+            };
             let strict = !wanted.namespace.is_empty() || wanted.gvk.is_cluster_scoped();
             let fits = |id: &ResId| if strict { *id == wanted } else { id.same_gvk_and_name(&wanted) };
             let found: Vec<usize> = resources
@@ -126,6 +129,7 @@ impl Vars {
                     visit_parts(&mut resource.node, spec, parts, Create::Nothing, &mut |at| {
                         replace_in(session, at, &values, &mut used)
                     })?;
+                    resource.settle_twins();
                 }
             }
         }
@@ -134,7 +138,8 @@ impl Vars {
 
     /// The value of a variable; `None` when it is no scalar.
     fn value(&self, var: &Var, resources: &Resources) -> Result<Option<Node>> {
-        let Some(source) = resources.list().iter().find(|resource| resource.variables.contains(&var.name)) else {
+        let Some(source) = resources.list().iter().find(|resource| resource.variables.contains(&var.name))
+        else {
             return Err(bad!(
                 "var '{}' cannot be mapped to a field in the set of known resources",
                 show_one(var)
@@ -153,7 +158,10 @@ impl Vars {
 
 fn replace_in(
     session: &Session<'_>,
-    at: &mut Node, values: &BTreeMap<&str, Option<Node>>, used: &mut BTreeSet<String>) -> Result<()> {
+    at: &mut Node,
+    values: &BTreeMap<&str, Option<Node>>,
+    used: &mut BTreeSet<String>,
+) -> Result<()> {
     if at.is_null() {
         return Ok(());
     }
@@ -218,7 +226,7 @@ fn expand(
                             if input.len() == name.len() + 3 {
                                 // The variable is all there is: its type comes along.
                                 session.spend(value.text().map_or(0, str::len))?;
-                                *at = typed(value);
+                                node::replace(at, typed(value));
                                 return Ok(());
                             }
                             let value = value.text().unwrap_or("");
@@ -246,7 +254,7 @@ fn expand(
         }
     }
     text.push_str(rest);
-    *at = Node::string(text);
+    node::replace(at, Node::string(text));
     Ok(())
 }
 

@@ -57,5 +57,11 @@ fn every_recorded_case_builds_to_the_same_bytes() {
         .filter_map(|case| check(case).err().map(|why| format!("--- {}\n{why}", case.display())))
         .collect();
     assert!(cases.len() > 100);
-    assert!(failures.is_empty(), "{} of {} cases differ\n{}", failures.len(), cases.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases differ\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
 }

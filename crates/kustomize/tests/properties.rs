@@ -162,10 +162,16 @@ fn a_cancelled_build_ends() {
 fn every_bound_is_kept() {
     let files = tree(&[
         ("kustomization.yaml", "resources: [one, a.yaml]"),
-        ("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"),
+        (
+            "a.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n",
+        ),
         ("one/kustomization.yaml", "resources: [../two]"),
         ("two/kustomization.yaml", "resources: [c.yaml]"),
-        ("two/c.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: {b: {c: {d: {e: f}}}}}\n"),
+        (
+            "two/c.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: {b: {c: {d: {e: f}}}}}\n",
+        ),
     ]);
     let default = Limits::default();
     let table = [
@@ -187,9 +193,12 @@ fn every_bound_is_kept() {
 
 #[test]
 fn a_remote_entry_is_refused_and_named() {
-    for entry in ["https://example.com/a.yaml", "github.com/a/b", "git::https://x/y", "ssh://h/r", "git@h.example:a/b"] {
+    for entry in
+        ["https://example.com/a.yaml", "github.com/a/b", "git::https://x/y", "ssh://h/r", "git@h.example:a/b"]
+    {
         let text = format!("resources: ['{entry}']");
-        let error = build(&tree(&[("kustomization.yaml", &text)]), &RelPath::root(), &Options::default()).unwrap_err();
+        let error = build(&tree(&[("kustomization.yaml", &text)]), &RelPath::root(), &Options::default())
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Remote, "{error}");
         assert!(error.to_string().contains(entry), "{error}");
     }
@@ -210,7 +219,10 @@ fn without_restrictions_files_may_lie_anywhere_in_the_tree() {
 fn an_error_names_file_and_line() {
     let files = tree(&[("app/kustomization.yaml", "resources: [a.yaml]"), ("app/a.yaml", "a: b\n c: d\n")]);
     let error = build(&files, &RelPath::new("app").unwrap(), &Options::default()).unwrap_err();
-    assert_eq!((error.kind(), error.file(), error.line()), (ErrorKind::MalformedYaml, Some("app/a.yaml"), Some(2)));
+    assert_eq!(
+        (error.kind(), error.file(), error.line()),
+        (ErrorKind::MalformedYaml, Some("app/a.yaml"), Some(2))
+    );
 }
 
 #[test]

@@ -183,7 +183,9 @@ pub(crate) fn is_new_generation(kind: &Kind, old: &Value, value: &Value) -> bool
     if matches!(kind.kind.as_str(), "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") {
         return old.get("webhooks") != value.get("webhooks");
     }
-    old.get("spec") != value.get("spec")
+    let noted = |object: &Value| object.pointer("/metadata/annotations").cloned();
+    let renoted = kind.kind == "Deployment" && noted(old) != noted(value);
+    renoted || old.get("spec") != value.get("spec")
 }
 
 /// `stringData` is a way of writing `data`.

@@ -121,6 +121,9 @@ pub(crate) fn delete(
                 metadata.insert("generation".into(), json!(generation + 1));
             }
         }
+        if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+            metadata(&mut value).remove("deletionGracePeriodSeconds");
+        }
         if kind.is("", "Namespace") {
             metadata(&mut value).remove("deletionGracePeriodSeconds");
             section(&mut value, "status").insert("phase".into(), json!("Terminating"));

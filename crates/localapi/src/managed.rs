@@ -8,7 +8,7 @@ use crate::schema::Type;
 use crate::status::Refusal;
 
 /// Fields nobody owns, because the server keeps them.
-const SYSTEM: [&[&str]; 14] = [
+const SYSTEM: [&[&str]; 13] = [
     &["f:apiVersion"],
     &["f:kind"],
     &["f:metadata", "f:clusterName"],
@@ -22,7 +22,6 @@ const SYSTEM: [&[&str]; 14] = [
     &["f:metadata", "f:resourceVersion"],
     &["f:metadata", "f:selfLink"],
     &["f:metadata", "f:uid"],
-    &["f:metadata", "f:generateName"],
 ];
 
 /// How a write came in.

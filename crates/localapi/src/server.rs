@@ -222,6 +222,10 @@ async fn dispatch(shared: Arc<Shared>, request: Request<Body>) -> Result<Respons
     if let Some(answer) = discovery::answer(&shared, &path, &parts.headers) {
         return answer;
     }
+    let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.contains("protobuf") || kind.contains("cbor") {
+        return Err(Refusal::json_only());
+    }
     let target = Target::parse(&path).ok_or_else(Refusal::no_such_path)?;
     let verb = request::verb(&parts, &target, &query)?;
     let bytes = match to_bytes(body, BODY_LIMIT).await {

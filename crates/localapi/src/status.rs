@@ -206,6 +206,12 @@ impl Refusal {
         Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type".into(), Some(json!({})))
     }
 
+    /// Bodies are read as JSON only.
+    pub(crate) fn json_only() -> Self {
+        let text = "the body of the request was in an unknown format - accepted media types include: application/json";
+        Self::new(415, "UnsupportedMediaType", text.into(), None)
+    }
+
     /// The delete preconditions do not hold; this one names the kind, not the resource.
     pub(crate) fn failed_precondition(subject: &Subject, why: &str) -> Self {
         let message = format!(

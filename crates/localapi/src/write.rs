@@ -116,6 +116,12 @@ impl Write {
         if api_version.is_empty() && kind.is_empty() {
             return Ok(());
         }
+        if api_version != self.api_version() && !self.kind.builtin {
+            let expected = self.api_version();
+            return Err(Refusal::bad_request(format!(
+                "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+            )));
+        }
         if api_version != self.api_version() {
             let own = &self.kind.kind;
             return Err(Refusal::bad_request(format!(

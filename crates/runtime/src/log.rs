@@ -32,7 +32,9 @@ pub fn init(level: Level, encoding: Encoding) {
 fn wanted(metadata: &Metadata<'_>, level: Level) -> bool {
     let own = metadata.target().starts_with("sluice");
     let most = match level {
-        _ if metadata.target().starts_with("kube_client") => return false,
+        _ if ["kube_client", "kube_runtime"].iter().any(|client| metadata.target().starts_with(client)) => {
+            return false;
+        }
         Level::Error => TracingLevel::ERROR,
         _ if !own => TracingLevel::WARN,
         Level::Info => TracingLevel::INFO,

@@ -34,7 +34,7 @@ pub(crate) enum Error {
     /// The API server could not be asked about an include.
     #[error("could not get resource for include '{name}': {why}")]
     IncludeUnknown { name: String, why: String },
-    #[error("{}{}", prefix(.0), .0)]
+    #[error("{}{}{}", prefix(.0), .0, remedy(.0))]
     Git(#[from] sluice_git::Error),
     #[error("public keys secret error: {0}")]
     Keys(String),
@@ -44,7 +44,7 @@ pub(crate) enum Error {
     Ignore(sluice_tree::Error),
     #[error("failed to copy '{name}' include from {from} to {to}: {why}")]
     Copy { name: String, from: String, to: String, why: String },
-    #[error(transparent)]
+    #[error("{}{}", .0, exclusion(.0))]
     Store(#[from] sluice_artifact::Error),
     #[error("garbage collection for deleted resource failed: {0}")]
     Removal(sluice_artifact::Error),
@@ -58,6 +58,24 @@ fn prefix(error: &sluice_git::Error) -> &'static str {
         // Its text is complete.
         sluice_git::Error::SparseMissing(_) => "",
         _ => "failed to checkout and determine revision: ",
+    }
+}
+
+fn remedy(error: &sluice_git::Error) -> &'static str {
+    match error {
+        sluice_git::Error::Limit { .. } => {
+            ": make the repository smaller, or raise --git-file-max-size or --git-fetch-max-size of the controller"
+        }
+        _ => "",
+    }
+}
+
+fn exclusion(error: &sluice_artifact::Error) -> &'static str {
+    match error {
+        sluice_artifact::Error::Tree(sluice_tree::Error::TooLarge { .. }) => {
+            ": exclude it in .sourceignore or spec.ignore, or raise --git-file-max-size of the controller"
+        }
+        _ => "",
     }
 }
 

@@ -13,6 +13,7 @@ mod credentials;
 mod error;
 mod gate;
 mod graft;
+mod lost;
 mod observe;
 pub mod rbac;
 mod reconcile;
@@ -64,6 +65,7 @@ pub struct Context {
     pub(crate) handle: Handle<GitRepository>,
     pub(crate) store: Store,
     pub(crate) mirrors: Mirrors,
+    pub(crate) lost: lost::Lost,
     pub(crate) allowed: request::Allowed,
     pub(crate) tokens: tokens::Tokens,
     pub(crate) ssh: SshAlgorithms,

@@ -37,11 +37,18 @@ pub async fn reconcile(context: Arc<Context>, scope: Scope<GitRepository>) -> Pa
         }
     };
     if scope.deleting() {
+        context.lost.found(&scope.key());
         context.tokens.forget(&scope.key());
         return release(&context, &home, ledger).await;
     }
+    if ledger.former.is_none() {
+        ledger.former = context.lost.former(&scope.key());
+    }
     match steps(&context, &scope, &home, &mut ledger).await {
-        Ok(done) => ledger.ready(&done.subject, done.note),
+        Ok(done) => {
+            context.lost.found(&scope.key());
+            ledger.ready(&done.subject, done.note)
+        }
         Err(error) => ledger.failed(&error, &ObjectName { namespace }, context.dependency_interval),
     }
 }
@@ -65,6 +72,9 @@ async fn steps(
         Storage::Intact | Storage::Empty => "building artifact",
         Storage::Lost => {
             let message = "building artifact: disappeared from storage";
+            if let Some(former) = &ledger.former {
+                context.lost.note(scope.key(), former.clone());
+            }
             // Consumers must not go on asking for a file that is gone.
             scope.commit(&ledger.facts, message).await.map_err(|_| Error::Cancelled)?;
             message

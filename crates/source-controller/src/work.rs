@@ -13,6 +13,7 @@ use sluice_runtime::{Handle, Host, Wiring, drive};
 use sluice_tree::IgnoreLimits;
 
 use crate::args::Options;
+use crate::lost::Lost;
 use crate::request::Allowed;
 use crate::settle::OWNED;
 use crate::tokens::Tokens;
@@ -35,6 +36,7 @@ pub async fn work(options: Options, host: Host) -> anyhow::Result<()> {
         handle: handle.clone(),
         store: store.clone(),
         mirrors,
+        lost: Lost::default(),
         allowed: Allowed { service_accounts: options.service_accounts },
         tokens: Tokens {
             events: host.metrics.counter(

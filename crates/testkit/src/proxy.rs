@@ -30,6 +30,8 @@ pub struct Seen {
     pub writes: bool,
     /// Whether it opens a watch.
     pub watches: bool,
+    /// Whether it is made in somebody else's name.
+    pub impersonates: bool,
     /// The server's answer; zero while there is none.
     pub code: u16,
 }
@@ -63,6 +65,7 @@ impl Seen {
             path: path.to_owned(),
             writes: method != "GET" && !has("dryRun=All") && !asks,
             watches: has("watch=true") || has("watch=1"),
+            impersonates: request.headers.contains_key("impersonate-user"),
             resource,
             code: 0,
         }

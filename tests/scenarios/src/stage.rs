@@ -15,11 +15,15 @@ use sluice_testkit::waiting::{kind, objects, wait, wait_gone};
 use sluice_testkit::{GitServer, Process, Proxy, Repository, Workloads};
 use tempfile::TempDir;
 
+mod fetching;
+
+pub use fetching::observed;
+
 /// How long anything may take before a scenario fails.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Tells stages on one server apart.
-const LABEL: &str = "scenarios.sluice.dev/stage";
+pub(crate) const LABEL: &str = "scenarios.sluice.dev/stage";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -181,7 +185,8 @@ impl Stage {
         Ok(())
     }
 
-    /// A GitRepository of the stage's repository, seen by this stage's controllers only.
+    /// A GitRepository of the stage's repository, seen by this stage's controllers only. Returns once there is an
+    /// artifact, so something must have been committed.
     ///
     /// # Errors
     /// What the server refuses.
@@ -191,10 +196,13 @@ impl Stage {
             "metadata": {"name": "apps", "labels": {LABEL: self.id}},
             "spec": {"interval": "1h", "url": self.repository_url(), "ref": {"branch": "main"}},
         }))
-        .await
+        .await?;
+        let stored = |object: &DynamicObject| object.data.pointer("/status/artifact/digest").is_some();
+        self.until(&self.repositories(), "apps", stored).await?;
+        Ok(())
     }
 
-    /// A Kustomization of a path; `spec` adds to or overrides the usual fields.
+    /// A Kustomization of a path; `spec` adds to or overrides the usual fields, null takes one away.
     ///
     /// # Errors
     /// What the server refuses.
@@ -203,6 +211,7 @@ impl Stage {
             "targetNamespace": self.namespace, "sourceRef": {"kind": "GitRepository", "name": "apps"}});
         if let (Some(whole), Value::Object(spec)) = (whole.as_object_mut(), spec) {
             whole.extend(spec);
+            whole.retain(|_, value| !value.is_null());
         }
         self.apply(&json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
             "metadata": {"name": name, "labels": {LABEL: self.id}}, "spec": whole}))
@@ -280,7 +289,7 @@ async fn names(api: &Api<DynamicObject>) -> Result<Vec<String>> {
     Ok(list.items.into_iter().filter_map(|object| object.metadata.name).collect())
 }
 
-async fn server(folder: &Path) -> Result<(Client, Option<Server>, PathBuf)> {
+pub(crate) async fn server(folder: &Path) -> Result<(Client, Option<Server>, PathBuf)> {
     if let Some(path) = std::env::var_os("SLUICE_KUBECONFIG") {
         let path = PathBuf::from(path);
         let config =
@@ -288,14 +297,15 @@ async fn server(folder: &Path) -> Result<(Client, Option<Server>, PathBuf)> {
                 .await?;
         return Ok((Client::try_from(config)?, None, path));
     }
-    let server = Server::start(Options::default());
+    // Roles are enforced as on a real server; who has no account of its own is an administrator.
+    let server = Server::start(Options { rbac: true, ..Options::default() });
     let (address, _) = server.listen(([127, 0, 0, 1], 0).into()).await?;
     let path = folder.join("kubeconfig");
     std::fs::write(&path, sluice_localapi::kubeconfig(address, None))?;
     Ok((Client::new(server.router().into_service(), "default"), Some(server), path))
 }
 
-async fn install(client: &Client) -> Result<()> {
+pub(crate) async fn install(client: &Client) -> Result<()> {
     let resource = kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
     let api = objects(client, &resource, "");
     for (_, definition) in sluice_api::crd::crds() {
@@ -309,7 +319,7 @@ async fn install(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
@@ -325,7 +335,7 @@ async fn start_source(folder: &Path, kubeconfig: &Path, id: &str) -> Result<Proc
     start("source-controller", folder, kubeconfig, id, flags).await
 }
 
-async fn start(
+pub(crate) async fn start(
     name: &str,
     folder: &Path,
     kubeconfig: &Path,

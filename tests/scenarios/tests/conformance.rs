@@ -135,7 +135,8 @@ impl Scrubber {
                 if key == "managedFields" {
                     list.retain(|entry| entry["manager"] != "kube-controller-manager");
                     list.sort_by_key(|entry| {
-                        format!("{}{}{}", entry["manager"], entry["operation"], entry["subresource"])
+                        let part = |key: &str| entry[key].to_string();
+                        (part("manager"), part("operation"), part("apiVersion"), part("subresource"))
                     });
                 }
                 list.iter_mut().for_each(|item| self.walk(key, item));
@@ -308,4 +309,6 @@ conversations! {
     deletion_honours_finalizers_and_preconditions: "deletion",
     lists_select_and_page: "lists",
     roles_bind_impersonated_users: "roles",
+    ownership_changes_hands: "takeover",
+    a_kind_is_served_in_several_versions: "versions",
 }

@@ -3,14 +3,10 @@
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
-use sluice_scenarios::{Stage, ending};
+use sluice_scenarios::{Stage, config_map, ending};
 use sluice_testkit::proxy::Chaos;
 use sluice_testkit::waiting::text;
 use sluice_testkit::{Fault, Rule};
-
-fn config_map(name: &str, step: &str) -> String {
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{step: \"{step}\"}}\n")
-}
 
 /// A stage on which one ConfigMap `one` has been applied.
 async fn applied() -> Stage {
@@ -126,6 +122,23 @@ async fn a_conflicting_status_write_does_not_lose_the_status() {
 }
 
 #[tokio::test]
+async fn a_status_that_could_not_be_written_is_written_later_and_whole() {
+    let stage = applied().await;
+    let two = config_map("two", "1");
+    let second = stage.push(&[("app/two.yaml", Some(&two))]).await.unwrap();
+    stage.ready("app", &second).await.unwrap();
+    let strike = |seen: &sluice_testkit::proxy::Seen| seen.writes && seen.resource == "kustomizations/status";
+    stage.proxy.set_rules(vec![Rule::first(3, Fault::Refuse(500), strike)]);
+    let third = stage.push(&[("app/two.yaml", None)]).await.unwrap();
+    let ready = stage.ready("app", &third).await.unwrap();
+    stage.until_gone(&stage.config_maps(), "two").await.unwrap();
+    let entries =
+        ready.data.pointer("/status/inventory/entries").and_then(serde_json::Value::as_array).unwrap();
+    assert_eq!(entries.len(), 1, "what was pruned has left the inventory: {entries:?}");
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_throttled_controller_comes_back() {
     let stage = applied().await;
     stage.proxy.set_rules(vec![Rule::first(3, Fault::Refuse(429), |seen| seen.counts())]);
@@ -134,16 +147,10 @@ async fn a_throttled_controller_comes_back() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_never_answered_does_not_hold_the_controller_for_ever() {
+async fn a_connection_that_breaks_during_an_apply_is_made_good() {
     let stage = applied().await;
-    stage.add_kustomization("app", "./app", json!({"timeout": "3s", "retryInterval": "1s"})).await.unwrap();
-    let observed = |object: &kube::api::DynamicObject| {
-        let seen = object.data.pointer("/status/observedGeneration").and_then(serde_json::Value::as_i64);
-        seen == object.metadata.generation
-    };
-    stage.until(&stage.kustomizations(), "app", observed).await.unwrap();
     let strike = |seen: &sluice_testkit::proxy::Seen| seen.writes && seen.resource == "configmaps";
-    stage.proxy.set_rules(vec![Rule::first(1, Fault::Hang, strike)]);
+    stage.proxy.set_rules(vec![Rule::first(1, Fault::Close, strike)]);
     next_step_arrives(&stage).await;
     stage.end().await.unwrap();
 }

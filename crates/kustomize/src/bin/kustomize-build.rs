@@ -61,14 +61,19 @@ impl Files for Disk {
         for entry in std::fs::read_dir(place(dir)).map_err(|error| explain(dir, &error))? {
             let entry = entry.map_err(|error| explain(dir, &error))?;
             let Ok(metadata) = std::fs::metadata(entry.path()) else { continue };
-            entries.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), kind: kind_of(&metadata) });
+            entries.push(Entry {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                kind: kind_of(&metadata),
+            });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
 
     fn kind(&self, path: &RelPath) -> Result<Kind, Error> {
-        std::fs::metadata(place(path)).map(|metadata| kind_of(&metadata)).map_err(|error| explain(path, &error))
+        std::fs::metadata(place(path))
+            .map(|metadata| kind_of(&metadata))
+            .map_err(|error| explain(path, &error))
     }
 
     fn canonical(&self, path: &RelPath) -> Result<RelPath, Error> {
@@ -95,7 +100,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             Some((flag, value)) if flag.starts_with('-') => (flag.to_owned(), Some(value.to_owned())),
             _ => (word.clone(), None),
         };
-        let mut value = || inline.clone().or_else(|| words.next()).ok_or(format!("flag needs an argument: {flag}"));
+        let mut value =
+            || inline.clone().or_else(|| words.next()).ok_or(format!("flag needs an argument: {flag}"));
         match flag.as_str() {
             "--reorder" => arguments.reorder = Some(value()?),
             "--load-restrictor" => arguments.restrictor = Some(value()?),
@@ -106,7 +112,9 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--help" | "-h" => arguments.help = true,
             "--enable-helm" | "--enable-alpha-plugins" | "--enable-exec" | "--enable-star" | "--network" => {
                 if inline.as_deref() != Some("false") {
-                    return Err(format!("{flag} is not supported: charts, plugins and functions are never run"));
+                    return Err(format!(
+                        "{flag} is not supported: charts, plugins and functions are never run"
+                    ));
                 }
             }
             other if other.starts_with('-') && other != "-" => return Err(format!("unknown flag: {other}")),
@@ -128,7 +136,9 @@ fn run() -> Result<(), String> {
         None => None,
         Some("none") => Some(Reorder::None),
         Some("legacy") => Some(Reorder::Legacy),
-        Some(other) => return Err(format!("illegal flag value --reorder {other}; legal values: [legacy none]")),
+        Some(other) => {
+            return Err(format!("illegal flag value --reorder {other}; legal values: [legacy none]"));
+        }
     };
     let load_restrictions = match arguments.restrictor.as_deref() {
         None | Some("LoadRestrictionsRootOnly") => LoadRestrictions::RootOnly,

@@ -278,7 +278,8 @@ fn immutable(kind: &Kind, value: &Value, old: &Value, causes: &mut Vec<Cause>) {
         ("batch", "Job") => {
             fixed("/spec/completions", "field is immutable");
             fixed("/spec/selector", "field is immutable");
-            fixed("/spec/template", "field is immutable");
+            fixed("/spec/template/metadata", "field is immutable");
+            fixed("/spec/template/spec", "field is immutable");
         }
         ("", "Secret" | "ConfigMap") => {
             if kind.kind == "Secret" {

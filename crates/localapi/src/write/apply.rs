@@ -35,6 +35,11 @@ impl Write {
             return Err(Refusal::not_found(&self.kind.subject(&self.name)));
         }
         if let Some(before) = &before {
+            let given = meta(&config, "uid");
+            if !given.is_empty() && given != meta(before, "uid") {
+                let cause = Cause::invalid("metadata.uid", &Value::from(given), "field is immutable");
+                return Err(Refusal::invalid(&self.kind.subject(&self.name), vec![cause.clone(), cause]));
+            }
             self.check_preconditions(before, &config)?;
         } else if !meta(&config, "uid").is_empty() {
             let text = format!(

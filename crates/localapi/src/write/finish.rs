@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Write, Written};
 use crate::builtin;
@@ -97,7 +97,7 @@ impl Write {
             }
         }
         self.validate(&value, Some(old))?;
-        if value == *old {
+        if same_but_for_times(old, &value) {
             let object = store.get(&self.resource(), &self.key()).cloned().unwrap_or_else(|| Arc::new(value));
             return Ok(Written { object, created: false, warnings });
         }
@@ -136,4 +136,40 @@ impl Write {
     fn holds_namespace(&self, object: &Value) -> bool {
         self.kind.is("", "Namespace") && object::holds_content(object)
     }
+}
+
+/// Whether nothing differs but when owners wrote last. Compared after defaults and canonical forms, as the real
+/// server does: `1000m` applied over `1` is no change.
+fn same_but_for_times(old: &Value, value: &Value) -> bool {
+    match (old, value) {
+        (Value::Object(old), Value::Object(value)) => {
+            old.len() == value.len()
+                && old.iter().all(|(key, before)| {
+                    value.get(key).is_some_and(|after| match key.as_str() {
+                        "metadata" => same_metadata(before, after),
+                        _ => before == after,
+                    })
+                })
+        }
+        _ => old == value,
+    }
+}
+
+fn same_metadata(old: &Value, value: &Value) -> bool {
+    let rest = |metadata: &Value| {
+        let fields = metadata.as_object().into_iter().flatten();
+        fields
+            .filter(|(key, _)| *key != "managedFields")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    let owners = |metadata: &Value| {
+        let mut list = metadata.get("managedFields").cloned().unwrap_or_default();
+        for entry in list.as_array_mut().into_iter().flatten() {
+            object::as_map(entry).remove("time");
+        }
+        list
+    };
+    let (before, after): (Map<String, Value>, Map<String, Value>) = (rest(old), rest(value));
+    before == after && owners(old) == owners(value)
 }

@@ -1,0 +1,96 @@
+//! What is repaired, what is left to others, and how much of it.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use sluice_scenarios::{Stage, config_map};
+use sluice_testkit::waiting::text;
+
+fn by(manager: &str) -> PatchParams {
+    PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() }
+}
+
+async fn applied(content: &str) -> Stage {
+    let stage = Stage::start().await.unwrap();
+    let commit = stage.repository.commit("first", &[("app/one.yaml", Some(content))]).unwrap();
+    stage.add_source().await.unwrap();
+    stage.add_kustomization("app", "./app", json!({})).await.unwrap();
+    stage.ready("app", &commit).await.unwrap();
+    stage
+}
+
+#[tokio::test]
+async fn an_applied_field_is_restored_and_another_managers_field_stays() {
+    let stage = applied(&config_map("one", "1")).await;
+    stage.proxy.clear();
+    let edit = Patch::Merge(json!({"data": {"step": "9", "extra": "theirs"}}));
+    stage.config_maps().patch("one", &by("other-controller"), &edit).await.unwrap();
+    let one =
+        stage.until(&stage.config_maps(), "one", |object| text(object, "/data/step") == "1").await.unwrap();
+    assert_eq!(text(&one, "/data/extra"), "theirs");
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_kubectl_added_is_taken_back() {
+    let stage = applied(&config_map("one", "1")).await;
+    let edit = Patch::Merge(json!({"data": {"step": "9", "extra": "typed by hand"}}));
+    stage.config_maps().patch("one", &by("kubectl-edit"), &edit).await.unwrap();
+    stage
+        .until(&stage.config_maps(), "one", |object| {
+            text(object, "/data/step") == "1" && text(object, "/data/extra").is_empty()
+        })
+        .await
+        .unwrap();
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_member_that_lingers_in_deletion_is_made_anew_once_it_is_gone() {
+    let stage = applied(&config_map("one", "1")).await;
+    let hold = Patch::Merge(json!({"metadata": {"finalizers": ["scenarios.sluice.dev/hold"]}}));
+    stage.config_maps().patch("one", &by("other-controller"), &hold).await.unwrap();
+    let old = stage.config_maps().get("one").await.unwrap().metadata.uid;
+    stage.config_maps().delete("one", &DeleteParams::default()).await.unwrap();
+    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    stage.config_maps().patch("one", &by("other-controller"), &free).await.unwrap();
+    stage.until(&stage.config_maps(), "one", |object| object.metadata.uid != old).await.unwrap();
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_to_be_made_only_if_absent_is_left_alone_afterwards() {
+    let once = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: one, annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}}
+data: {step: \"1\"}
+";
+    let stage = applied(once).await;
+    let edit = Patch::Merge(json!({"data": {"step": "theirs"}}));
+    stage.config_maps().patch("one", &by("other-controller"), &edit).await.unwrap();
+    let two = config_map("two", "1");
+    let second = stage.push(&[("app/two.yaml", Some(&two))]).await.unwrap();
+    stage.ready("app", &second).await.unwrap();
+    assert_eq!(text(&stage.config_maps().get("one").await.unwrap(), "/data/step"), "theirs");
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_annotation_takes_an_object_out_of_the_controllers_hands() {
+    let stage = applied(&config_map("one", "1")).await;
+    let mark = config_map("mark", "1");
+    let second = stage.push(&[("app/mark.yaml", Some(&mark))]).await.unwrap();
+    stage.ready("app", &second).await.unwrap();
+    let edit = Patch::Merge(json!({"data": {"step": "theirs"},
+        "metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}}));
+    stage.config_maps().patch("one", &by("other-controller"), &edit).await.unwrap();
+    // Told on the same watch, later: once it is repaired, the annotation has been heard of.
+    let edit = Patch::Merge(json!({"data": {"step": "9"}}));
+    stage.config_maps().patch("mark", &by("other-controller"), &edit).await.unwrap();
+    stage.until(&stage.config_maps(), "mark", |object| text(object, "/data/step") == "1").await.unwrap();
+    let changed = config_map("one", "2");
+    let third = stage.push(&[("app/one.yaml", Some(&changed))]).await.unwrap();
+    stage.ready("app", &third).await.unwrap();
+    assert_eq!(text(&stage.config_maps().get("one").await.unwrap(), "/data/step"), "theirs");
+    stage.end().await.unwrap();
+}

@@ -1,0 +1,148 @@
+//! What must come before what, and what nobody has to wait for.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use kube::api::DeleteParams;
+use serde_json::json;
+use sluice_scenarios::{Stage, config_map};
+use sluice_testkit::waiting::{condition_text, kind, objects, text};
+
+const CLAIM: &str = "apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: never}
+spec: {accessModes: [ReadWriteOnce], storageClassName: none-such, resources: {requests: {storage: 1Gi}}}
+";
+
+#[tokio::test]
+async fn definition_instance_namespace_and_workload_arrive_in_one_go() {
+    let stage = Stage::start().await.unwrap();
+    let word = format!("gadget{}", std::process::id());
+    let namespace = format!("{}-inner", stage.namespace);
+    let all = format!(
+        "apiVersion: order.example.com/v1
+kind: G{word}
+metadata: {{name: thing, namespace: {namespace}}}
+spec: {{x: 1}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: one, namespace: {namespace}}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {namespace}}}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: {word}s.order.example.com}}
+spec:
+  group: order.example.com
+  scope: Namespaced
+  names: {{plural: {word}s, kind: G{word}}}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+"
+    );
+    let commit = stage.repository.commit("first", &[("app/all.yaml", Some(&all))]).unwrap();
+    stage.add_source().await.unwrap();
+    stage
+        .add_kustomization("app", "./app", json!({"targetNamespace": null, "retryInterval": "30m"}))
+        .await
+        .unwrap();
+    let ready = stage.ready("app", &commit).await.unwrap();
+    let entries = ready.data.pointer("/status/inventory/entries").unwrap().as_array().unwrap();
+    assert_eq!(entries.len(), 4, "{entries:?}");
+    stage.kustomizations().delete("app", &DeleteParams::default()).await.unwrap();
+    stage.until_gone(&stage.kustomizations(), "app").await.unwrap();
+    let namespaces = objects(&stage.client, &kind("v1", "Namespace", "namespaces"), "");
+    stage.until_gone(&namespaces, &namespace).await.unwrap();
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_chain_of_dependencies_made_backwards_unrolls() {
+    let stage = Stage::start().await.unwrap();
+    let (one, two, three) = (config_map("one", "1"), config_map("two", "1"), config_map("three", "1"));
+    let files = [
+        ("a/1.yaml", Some(one.as_str())),
+        ("b/2.yaml", Some(two.as_str())),
+        ("c/3.yaml", Some(three.as_str())),
+    ];
+    let commit = stage.repository.commit("first", &files).unwrap();
+    stage.add_source().await.unwrap();
+    stage.add_kustomization("c", "./c", json!({"dependsOn": [{"name": "b"}]})).await.unwrap();
+    stage.add_kustomization("b", "./b", json!({"dependsOn": [{"name": "a"}]})).await.unwrap();
+    stage.add_kustomization("a", "./a", json!({})).await.unwrap();
+    for name in ["a", "b", "c"] {
+        stage.ready(name, &commit).await.unwrap();
+    }
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_namespace_holds_back_only_what_belongs_into_it() {
+    let stage = Stage::start().await.unwrap();
+    let late = format!("{}-late", stage.namespace);
+    let here = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: here, namespace: {}}}\n",
+        stage.namespace
+    );
+    let there = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: there, namespace: {late}}}\n");
+    let files = [("app/here.yaml", Some(here.as_str())), ("app/there.yaml", Some(there.as_str()))];
+    let commit = stage.repository.commit("first", &files).unwrap();
+    stage.add_source().await.unwrap();
+    stage
+        .add_kustomization("app", "./app", json!({"targetNamespace": null, "retryInterval": "30m"}))
+        .await
+        .unwrap();
+    stage.until(&stage.config_maps(), "here", |_| true).await.unwrap();
+    let failed = stage
+        .until(&stage.kustomizations(), "app", |object| condition_text(object, "Ready", "status") == "False")
+        .await
+        .unwrap();
+    assert_eq!(condition_text(&failed, "Ready", "reason"), "ReconciliationFailed");
+    assert!(condition_text(&failed, "Ready", "message").contains(&late), "{failed:?}");
+    assert_eq!(text(&failed, "/status/lastAppliedRevision"), "");
+    stage.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": late}})).await.unwrap();
+    stage.ready("app", &commit).await.unwrap();
+    let namespaces = objects(&stage.client, &kind("v1", "Namespace", "namespaces"), "");
+    namespaces.delete(&late, &DeleteParams::default()).await.unwrap();
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_revision_ends_a_hopeless_wait() {
+    let stage = Stage::start().await.unwrap();
+    stage.repository.commit("first", &[("app/claim.yaml", Some(CLAIM))]).unwrap();
+    stage.add_source().await.unwrap();
+    stage.add_kustomization("app", "./app", json!({"wait": true, "timeout": "10m"})).await.unwrap();
+    let claims = stage.api("v1", "PersistentVolumeClaim", "persistentvolumeclaims");
+    stage.until(&claims, "never", |_| true).await.unwrap();
+    let one = config_map("one", "1");
+    let second = stage.push(&[("app/claim.yaml", None), ("app/one.yaml", Some(&one))]).await.unwrap();
+    stage.ready("app", &second).await.unwrap();
+    stage.until_gone(&claims, "never").await.unwrap();
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_waits_holds_up_nobody() {
+    let stage = Stage::start().await.unwrap();
+    let one = config_map("one", "1");
+    let files = [("slow/claim.yaml", Some(CLAIM)), ("app/one.yaml", Some(one.as_str()))];
+    let commit = stage.repository.commit("first", &files).unwrap();
+    stage.add_source().await.unwrap();
+    for index in 0..12 {
+        let spec = json!({"wait": true, "timeout": "10m", "namePrefix": format!("w{index}-")});
+        stage.add_kustomization(&format!("slow{index}"), "./slow", spec).await.unwrap();
+    }
+    let claims = stage.api("v1", "PersistentVolumeClaim", "persistentvolumeclaims");
+    for index in 0..12 {
+        stage.until(&claims, &format!("w{index}-never"), |_| true).await.unwrap();
+    }
+    stage.add_kustomization("quick", "./app", json!({})).await.unwrap();
+    stage.ready("quick", &commit).await.unwrap();
+    stage.end().await.unwrap();
+}

@@ -322,6 +322,10 @@ impl Resource {
         if patch.history.allow_name_change || patch.history.allow_kind_change {
             self.remember_id();
         }
+        // Upstream loses the result of replacing a whole object and goes on with the old one.
+        if patch.node.get("$patch").and_then(Node::text) == Some("replace") {
+            return Ok(true);
+        }
         // Upstream keeps the history in the annotations, so that who replaces those loses it.
         if replaces_annotations(&patch.node) {
             self.history = History::default();

@@ -137,8 +137,8 @@ impl Processes {
                     "--leader-elect=false".to_owned(),
                     "--secure-port=0".to_owned(),
                     "--kube-api-qps=500".to_owned(),
-                // The simulated node says once that it is ready, and is believed.
-                "--node-monitor-grace-period=24h".to_owned(),
+                    // The simulated node says once that it is ready, and is believed.
+                    "--node-monitor-grace-period=24h".to_owned(),
                     "--kube-api-burst=1000".to_owned(),
                     format!("--service-account-private-key-file={}", path(&credentials.service_account_key)),
                     format!("--root-ca-file={}", path(&credentials.ca)),

@@ -1,6 +1,7 @@
 //! The visits that find nothing to apply: what they still look at, and what they leave behind.
 
 use sluice_api::kustomize::v1::reason as ks;
+use sluice_manifest::Inventory;
 use sluice_runtime::{Trigger, Verdict};
 use tokio::time::Instant;
 
@@ -27,6 +28,9 @@ pub(crate) async fn rest(
         return Ok(None);
     }
     let Some(settled) = &mut session.settled else { return Ok(None) };
+    if !is_recorded(settled, &book.inventory().0) {
+        return Ok(None);
+    }
     if let Some(verdict) = health::keep(site, settled, book).await? {
         return Ok(Some(verdict));
     }
@@ -42,6 +46,12 @@ pub(crate) async fn rest(
         book.tell(book.subject.finished(took, site.request.interval));
     }
     Ok(Some(ready(book)))
+}
+
+/// Whether the status holds what was settled. It does not when the write that ended that pass was lost.
+fn is_recorded(settled: &Settled, recorded: &Inventory) -> bool {
+    recorded.ids().count() == settled.members.len()
+        && settled.members.iter().all(|(id, _)| recorded.contains(id))
 }
 
 struct Drift {

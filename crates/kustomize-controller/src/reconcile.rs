@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sluice_api::Artifact;
 use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::kustomize::v1::{Kustomization, KustomizationFacts};
+use sluice_api::reason as common;
 use sluice_apply::Target;
 use sluice_artifact::FetchError;
 use sluice_manifest::Policy;
@@ -239,6 +240,17 @@ async fn build(
     let rendered = rendered.map_err(render_failure)?;
     for warning in &rendered.warnings {
         tracing::warn!(%warning, "kustomize build");
+    }
+    // A field that nobody reads is most often a mistake; deprecated ones are only logged.
+    let ignored: Vec<&str> = rendered
+        .warnings
+        .iter()
+        .filter(|text| text.starts_with("unknown field"))
+        .map(String::as_str)
+        .collect();
+    if !ignored.is_empty() {
+        let note = book.subject.info(common::PROGRESSING, ignored.join("\n"));
+        book.tell(note);
     }
     let objects = place(site.target, rendered.objects).await?;
     let (recorded, odd) = book.inventory();

@@ -56,6 +56,12 @@ fn run(check: bool) -> Result<()> {
     Ok(())
 }
 
+/// A kustomization of files beside it, for a folder that others may refer to.
+fn kustomization(resources: &[String]) -> String {
+    let list: String = resources.iter().map(|name| format!("  - {name}\n")).collect();
+    format!("{HEADER}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{list}")
+}
+
 fn write(target: &PathBuf, content: &str) -> Result<()> {
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder)?;

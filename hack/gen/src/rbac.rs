@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sluice_manifest::yaml::emit_v2;
 use sluice_runtime::rbac::Rule;
 
-use crate::{Files, HEADER};
+use crate::{Files, HEADER, kustomization};
 
 /// The namespace of the manifests in `config/`, as in Flux's.
 const NAMESPACE: &str = "flux-system";
@@ -27,9 +27,11 @@ pub(crate) fn add(files: &mut Files) {
             "subjects": [{"kind": "ServiceAccount", "name": controller, "namespace": NAMESPACE}],
         });
         files.insert(
-            format!("config/rbac/{controller}.yaml"),
+            format!("config/rbac/{controller}/role.yaml"),
             format!("{HEADER}---\n{}---\n{}", emit_v2(&role), emit_v2(&binding)),
         );
+        let folder = format!("config/rbac/{controller}/kustomization.yaml");
+        files.insert(folder, kustomization(&["role.yaml".to_owned()]));
         files.insert(format!("charts/{controller}/rules.yaml"), emit_v2(&Value::Array(rules)));
     }
 }

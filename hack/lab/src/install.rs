@@ -72,7 +72,7 @@ pub(crate) async fn check(client: &Client, cache: &Path) -> Result<()> {
 
 async fn build(folder: &Path) -> Result<String> {
     let path = folder.display().to_string();
-    run(&program("kustomize-build")?, &["--load-restrictor", "LoadRestrictionsNone", &path], folder).await
+    run(&program("kustomize-build")?, &[&path], folder).await
 }
 
 async fn with_component(root: &Path, scratch: &Path, component: &str) -> Result<String> {

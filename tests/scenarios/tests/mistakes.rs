@@ -176,8 +176,8 @@ async fn an_unknown_field_of_a_kustomization_file_does_not_stop_it() {
         pushed(&stage, &[("app/kustomization.yaml", Some(file)), ("app/two.yaml", Some(&two))]).await;
     stage.ready("app", &commit).await.unwrap();
     assert!(stage.config_maps().get("two").await.is_ok());
-    let logs = stage.logs();
-    assert!(logs.contains("resorces"), "{logs}");
+    let words = ["unknown field 'resorces'", "app/kustomization.yaml"];
+    stage.event("Kustomization", "app", "Progressing", &words).await.unwrap();
     stage.end().await.unwrap();
 }
 

@@ -26,11 +26,12 @@ static ROLES: Mutex<()> = Mutex::const_new(());
 async fn install(site: &Site, multi_tenant: bool) {
     site.add_namespace("flux-system").await.unwrap();
     let cluster = site.read(CLUSTER_RECONCILER, &[]).unwrap().remove(0);
-    let mut files =
-        vec!["../../config/rbac/source-controller.yaml", "../../config/rbac/kustomize-controller.yaml"];
+    let mut files = vec![
+        "../../config/rbac/source-controller/role.yaml",
+        "../../config/rbac/kustomize-controller/role.yaml",
+    ];
     if multi_tenant {
         site.delete(&cluster).await.unwrap();
-        files.push("../../config/components/multi-tenant/impersonator.yaml");
     } else {
         files.push(CLUSTER_RECONCILER);
     }

@@ -17,7 +17,8 @@ use crate::watching::Watching;
 use crate::world::World;
 
 const LIMIT: Duration = Duration::from_secs(120);
-const EDITS: usize = 30;
+/// More in a row would measure the back-off that answers whoever keeps changing an object back.
+const EDITS: usize = 5;
 
 /// `pushes` commits one after the other, then half of them while `others` Kustomizations reconcile, then hand edits.
 pub(super) async fn measure(report: &mut Report, world: &World, pushes: usize, others: usize) -> Result<()> {

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use sluice_testkit::Workloads;
 
-use crate::stub::Stub;
 use crate::world::{Options, World};
 use figures::Report;
 
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         let options =
             Options { server: args.server.clone(), concurrent: args.concurrent, log_level: "error" };
         let mut world = World::start(options).await?;
-        let _stub = Stub::start(world.client.clone());
+        let _workloads = Workloads::start(world.client.clone());
         report.begin(&format!("{scenario:?}").to_lowercase());
         match scenario {
             Scenario::Fleet => fleet::measure(&mut report, &mut world, scaled(1000)).await?,

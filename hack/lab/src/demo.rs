@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
-use sluice_testkit::Repository;
+use sluice_testkit::waiting::{condition_text, text, wait, wait_gone};
+use sluice_testkit::{Repository, Workloads};
 
 use crate::resources::{
-    MANAGER, apply, config_maps, deployments, kustomizations, namespace, nudge, ready_at, repositories, text,
-    wait, wait_gone,
+    MANAGER, apply, config_maps, deployments, kustomizations, namespace, nudge, ready_at, repositories,
 };
-use crate::stub::Stub;
 use crate::world::{Options, World};
 use screen::Screen;
 
@@ -41,7 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let world = World::start(options).await?;
     screen.done("API server, Git server, source-controller and kustomize-controller run", begun.elapsed());
     // A real server has a controller for its Deployments.
-    let _stub = args.server.is_none().then(|| Stub::start(world.client.clone()));
+    let _workloads = args.server.is_none().then(|| Workloads::start(world.client.clone()));
     let outcome = story(&world, &screen).await;
     if let Err(error) = &outcome {
         screen.failed(&format!("{error:#}"));
@@ -216,13 +215,11 @@ impl Stage<'_> {
         let commit = self.repository.commit("Break staging, paint prod", &changes)?;
         self.ask().await?;
         let staging = wait(&appliers, "staging", STAGE_LIMIT, |object| {
-            crate::resources::condition(object, "Ready")
-                .is_some_and(|ready| ready.get("reason") == Some(&json!("BuildFailed")))
+            condition_text(object, "Ready", "reason") == "BuildFailed"
         })
         .await?;
-        let ready =
-            crate::resources::condition(&staging, "Ready").and_then(|ready| ready.get("message")?.as_str());
-        self.screen.done(&format!("staging says: {}", ready.unwrap_or_default()), pushed.elapsed());
+        let message = condition_text(&staging, "Ready", "message");
+        self.screen.done(&format!("staging says: {message}"), pushed.elapsed());
         wait(&appliers, "prod", STAGE_LIMIT, |object| ready_at(object, &commit)).await?;
         self.screen.done("prod went on to the new revision", pushed.elapsed());
         let fixed = self.repository.commit("Mend staging", &[fleet::color("staging", "white")])?;

@@ -9,7 +9,6 @@ mod demo;
 mod install;
 mod resources;
 mod shapes;
-mod stub;
 mod watching;
 mod world;
 

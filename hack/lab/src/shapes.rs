@@ -77,7 +77,7 @@ const NEVER: &str = "apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: web-${INDEX}
-  labels: {lab.sluice.dev/never-ready: 'true'}
+  labels: {testkit.sluice.dev/never-ready: 'true'}
 spec:
   replicas: 1
   selector:

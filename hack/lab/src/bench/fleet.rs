@@ -8,7 +8,9 @@ use kube::api::{Api, DynamicObject, PostParams};
 use serde_json::json;
 
 use super::figures::Report;
-use crate::resources::{apply, kustomizations, namespace, nudge, ready_at, repositories, text};
+use sluice_testkit::waiting::{text, wait};
+
+use crate::resources::{apply, kustomizations, namespace, nudge, ready_at, repositories};
 use crate::shapes;
 use crate::watching::Watching;
 use crate::world::World;
@@ -33,10 +35,8 @@ pub(crate) async fn repository(
         "spec": {"interval": "1h", "url": url, "ref": {"branch": "main"}},
     });
     apply(&sources, name, &source).await?;
-    crate::resources::wait(&sources, name, LIMIT, |object| {
-        text(object, "/status/artifact/revision").ends_with(&commit)
-    })
-    .await?;
+    wait(&sources, name, LIMIT, |object| text(object, "/status/artifact/revision").ends_with(&commit))
+        .await?;
     Ok((repository, commit))
 }
 

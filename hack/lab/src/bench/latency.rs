@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::figures::Report;
 use super::fleet::{self, NAMESPACE};
-use crate::resources::{
-    MANAGER, apply, config_maps, kustomizations, nudge, ready_at, repositories, text, wait,
-};
+use sluice_testkit::waiting::{condition_text, text, wait};
+
+use crate::resources::{MANAGER, apply, config_maps, kustomizations, nudge, ready_at, repositories};
 use crate::shapes;
 use crate::watching::Watching;
 use crate::world::World;
@@ -75,8 +75,7 @@ pub(super) async fn measure(report: &mut Report, world: &World, pushes: usize, o
     fleet::create_all(&appliers, objects).await?;
     let busy = Watching::start(appliers.clone());
     busy.until(others, Duration::from_secs(900), |object| {
-        crate::resources::condition(object, "Ready")
-            .is_some_and(|ready| ready.get("status") == Some(&json!("True")))
+        condition_text(object, "Ready", "status") == "True"
     })
     .await?;
     let api = &appliers;

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::figures::Report;
 use super::fleet::{self, NAMESPACE};
-use crate::resources::{config_maps, kustomizations, nudge, ready_at, repositories, text, wait};
+use sluice_testkit::waiting::{text, wait};
+
+use crate::resources::{config_maps, kustomizations, nudge, ready_at, repositories};
 use crate::shapes;
 use crate::watching::Watching;
 use crate::world::World;

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::figures::Report;
 use super::fleet::{self, NAMESPACE};
-use crate::resources::{apply, kustomizations, nudge, ready_at, repositories, text, wait};
+use sluice_testkit::waiting::{text, wait};
+
+use crate::resources::{apply, kustomizations, nudge, ready_at, repositories};
 use crate::world::World;
 
 const LIMIT: Duration = Duration::from_secs(600);

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::figures::Report;
 use super::fleet::{NAMESPACE, megabytes};
-use crate::resources::{apply, namespace, nudge, repositories, text, wait};
+use sluice_testkit::waiting::{text, wait};
+
+use crate::resources::{apply, namespace, nudge, repositories};
 use crate::world::World;
 
 const LIMIT: Duration = Duration::from_secs(300);

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::transport::{Call, JSON, escape};
 use crate::watch::{Depth, Scope};
-use crate::{Failure, ObjectId, Target, WatchLease};
+use crate::{Failure, Identity, ObjectId, Owner, Target, WatchLease};
 
 /// One object whose health is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub struct HealthWatch {
     target: Target,
     checks: Vec<Check>,
     rules: Arc<Rules>,
+    owner: Owner,
     lease: WatchLease,
 }
 
@@ -129,9 +130,10 @@ impl fmt::Display for State {
 
 impl Target {
     /// Watches the health of these objects until the answer is dropped. Watches run under the
-    /// cluster's own identity; what may not be watched is read under the target's.
+    /// cluster's own identity, so they tell a target of another identity only about objects of
+    /// `owner`; everything else, and what may not be watched, is read under the target's.
     #[must_use]
-    pub fn watch_health(&self, checks: Vec<Check>, rules: Arc<Rules>) -> HealthWatch {
+    pub fn watch_health(&self, checks: Vec<Check>, rules: Arc<Rules>, owner: Owner) -> HealthWatch {
         let scopes = checks.iter().map(|check| {
             let id = &check.id;
             let scope = if check.owned { Scope::owned(&id.group, &id.kind) } else { Scope::named(id) };
@@ -151,6 +153,7 @@ impl Target {
             target: self.clone(),
             checks,
             rules,
+            owner,
         }
     }
 }
@@ -167,7 +170,7 @@ impl HealthWatch {
                 Some(state) => state,
                 None if cancel.is_cancelled() => check.state(Status::Unknown, String::new()),
                 None => {
-                    health.polled = true;
+                    health.polled |= !self.is_followed(check);
                     self.read(check).await
                 }
             };
@@ -222,9 +225,12 @@ impl HealthWatch {
         let id = &check.id;
         let Some(seen) = watches.known(id) else {
             // An owned object may have lost its labels, so absence is only sure for a named watch.
-            let absent = !check.owned && watches.is_synced(&Scope::named(id));
+            let absent = !check.owned && self.may_see_all() && watches.is_synced(&Scope::named(id));
             return absent.then(|| check.absent());
         };
+        if !self.may_see_all() && seen.owner.as_deref() != Some(&self.owner) {
+            return None;
+        }
         if seen.deleting {
             return Some(check.state(Status::Terminating, "Resource scheduled for deletion".into()));
         }
@@ -237,6 +243,20 @@ impl HealthWatch {
         }
         let (status, message) = watches.health(id)?;
         Some(check.state(status, message))
+    }
+
+    /// Whether the target may see whatever the watches see. A tenant may not: neither that an object
+    /// of others exists nor, by a rule of his own, what is in it.
+    fn may_see_all(&self) -> bool {
+        self.target.who == Identity::Own
+    }
+
+    /// Whether a watch signals when the object, which had to be read, changes.
+    fn is_followed(&self, check: &Check) -> bool {
+        let (watches, id) = (&self.target.cluster.inner.watches, &check.id);
+        let hidden = is_secret(id) && self.rules.covers(&id.group, &id.kind);
+        let named = !check.owned && watches.is_synced(&Scope::named(id));
+        !hidden && (named || watches.known(id).is_some())
     }
 
     fn judge(&self, check: &Check, object: &Value) -> State {

@@ -253,7 +253,7 @@ async fn linger(
     if checks.is_empty() {
         return Ok(None);
     }
-    let watch = site.target.watch_health(checks, site.request.rules.clone());
+    let watch = health::watch(site, checks);
     let fast = !site.context.options.gates.disable_fail_fast_behavior;
     let health = watch.settle(fast, HOLD, &site.scope.cancel).await;
     if site.scope.cancel.is_cancelled() {

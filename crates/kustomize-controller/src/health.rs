@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::deploy::{self, Site, now, unhealthy};
 use crate::error::Failure;
 use crate::message::{self, Step};
+use crate::policy;
 use crate::request::{self, Checks, is_self};
 use crate::session::{Checking, Settled, Work};
 use crate::settle::Book;
@@ -92,6 +93,11 @@ async fn place(site: &Site<'_>, listed: &[request::Check]) -> Result<Vec<Check>,
     Ok(checks)
 }
 
+/// The watch over these.
+pub(crate) fn watch(site: &Site<'_>, checks: Vec<Check>) -> HealthWatch {
+    site.target.watch_health(checks, site.request.rules.clone(), policy::owner(site.request))
+}
+
 /// The watch over what an earlier life applied; `None` where the spec asks for none, or it cannot be told.
 pub(crate) async fn resume<'a>(
     site: &Site<'_>,
@@ -109,7 +115,7 @@ pub(crate) async fn resume<'a>(
         let id = &check.id;
         !is_self(key, &id.group, &id.kind, &id.namespace, &id.name)
     });
-    (!checks.is_empty()).then(|| site.target.watch_health(checks, site.request.rules.clone()))
+    (!checks.is_empty()).then(|| watch(site, checks))
 }
 
 /// Looks at the health of what the spec asks for. Answers a verdict unless it is healthy.
@@ -123,7 +129,7 @@ pub(crate) async fn check(
             book.forget_health();
             return Ok(None);
         };
-        let watch = site.target.watch_health(checks, site.request.rules.clone());
+        let watch = watch(site, checks);
         work.checking = Some(Checking { watch, since: Instant::now(), failed: None });
     }
     let (changed, silent) = (work.changed, deploy::is_silent(site, work));

@@ -20,10 +20,12 @@ pub(crate) fn applying(context: &Context, request: &Request) -> Result<Policy, F
 
 /// How they are deleted.
 pub(crate) fn deleting(context: &Context, request: &Request) -> DeleteOptions {
-    DeleteOptions {
-        owner: Owner { namespace: request.key.namespace.to_string(), name: request.key.name.to_string() },
-        concurrency: context.options.concurrent_ssa,
-    }
+    DeleteOptions { owner: owner(request), concurrency: context.options.concurrent_ssa }
+}
+
+/// Whose objects they are.
+pub(crate) fn owner(request: &Request) -> Owner {
+    Owner { namespace: request.key.namespace.to_string(), name: request.key.name.to_string() }
 }
 
 fn ignore_rules(request: &Request) -> Result<IgnoreRules, Failure> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sluice_apply::{Action, Cluster, Desired, Identity, Memory, ObjectId, Policy, Report, Target};
+use sluice_apply::{Action, Cluster, Desired, Identity, Memory, ObjectId, Owner, Policy, Report, Target};
 use sluice_manifest::Object;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +11,11 @@ pub(crate) const PATH: &str = "/api/v1/namespaces/team/configmaps/";
 
 pub(crate) fn labels() -> Value {
     json!({"kustomize.toolkit.fluxcd.io/name": "app", "kustomize.toolkit.fluxcd.io/namespace": "team"})
+}
+
+/// Whom [`labels`] name.
+pub(crate) fn owner() -> Owner {
+    Owner { namespace: "team".to_owned(), name: "app".to_owned() }
 }
 
 pub(crate) fn desired(object: Value) -> Desired {

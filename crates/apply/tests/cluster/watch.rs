@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_apply::{Action, Change, Check, Memory, ObjectId, Outlook, Owner, Signal};
+use sluice_apply::{Action, Change, Check, Identity, Memory, ObjectId, Outlook, Owner, Signal, Status};
 use sluice_expr::Rules;
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::Fake;
+use crate::fake::{Fake, status};
 use crate::objects::*;
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn health_is_read_from_watches_and_tells_when_it_changes() {
     let check = |id: &ObjectId, vanishes| Check { id: id.clone(), owned: true, vanishes };
     let job = ObjectId { group: "batch".into(), kind: "Job".into(), ..id("done") };
     let checks = vec![check(&deployment.id, false), check(&id("a"), false), check(&job, true)];
-    let watch = target.watch_health(checks, Arc::new(Rules::default()));
+    let watch = target.watch_health(checks, Arc::new(Rules::default()), owner());
     apply(&target, &[deployment.clone(), config("a", json!({}))], &policy(), &mut Memory::default()).await;
     let cancel = CancellationToken::new();
     let health = watch.observe(&cancel).await;
@@ -89,13 +89,51 @@ async fn rules_of_the_user_go_before_those_for_built_in_kinds() {
     }])
     .unwrap();
     let checks = vec![Check { id: id("a"), owned: true, vanishes: false }];
-    let watch = target.watch_health(checks, Arc::new(rules));
+    let watch = target.watch_health(checks, Arc::new(rules), owner());
     let health = watch.observe(&CancellationToken::new()).await;
     assert_eq!(
         health.outlook(true),
         Outlook::Stalled("failed early due to stalled resources: [ConfigMap/team/a status: 'Failed']".into())
     );
     assert!(!health.polled);
+}
+
+/// What a tenant who may read nothing but his own learns of an object of somebody else.
+async fn seen_by_a_tenant(owned: bool, own_labels: bool) -> sluice_apply::State {
+    let fake = Fake::new();
+    let forbidden = status(403, "Forbidden", "not yours");
+    fake.refuse("GET /api/v1/namespaces/team/configmaps/a", 403, forbidden);
+    let theirs = json!({"kustomize.toolkit.fluxcd.io/name": "theirs",
+        "kustomize.toolkit.fluxcd.io/namespace": "other"});
+    let labels = if own_labels { labels() } else { theirs };
+    fake.put(
+        "/api/v1/namespaces/team/configmaps/a",
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"key": "secret"},
+            "metadata": {"name": "a", "namespace": "team", "labels": labels}}),
+    );
+    let spying = sluice_expr::Rule {
+        api_version: "v1",
+        kind: Some("ConfigMap"),
+        in_progress: None,
+        failed: None,
+        current: "data.key == 'secret'",
+    };
+    let account = Identity::ServiceAccount { namespace: "team".into(), name: "deployer".into() };
+    let target = fake.cluster().target(account);
+    let checks = vec![Check { id: id("a"), owned, vanishes: false }];
+    let watch = target.watch_health(checks, Arc::new(Rules::compile([spying]).unwrap()), owner());
+    let health = watch.observe(&CancellationToken::new()).await;
+    assert!(!health.polled, "the watch tells when to look again");
+    health.states.into_iter().next().unwrap()
+}
+
+#[tokio::test]
+async fn a_tenant_learns_nothing_of_others_from_the_shared_watches() {
+    for owned in [false, true] {
+        let state = seen_by_a_tenant(owned, false).await;
+        assert_eq!((state.status, state.error.as_deref()), (Status::Unknown, Some("not yours")));
+    }
+    assert_eq!(seen_by_a_tenant(true, true).await.status, Status::Current, "his own are watched");
 }
 
 #[tokio::test]
@@ -109,6 +147,7 @@ async fn a_set_that_is_on_its_way_fails_with_its_pod() {
     let watch = target.watch_health(
         vec![Check { id: set.id.clone(), owned: true, vanishes: false }],
         Arc::new(Rules::default()),
+        owner(),
     );
     apply(&target, &[set], &policy(), &mut Memory::default()).await;
     let cancel = CancellationToken::new();

@@ -58,6 +58,8 @@ fn collect(value: &Value, found: &mut Vec<String>) {
                 found.push(decoded);
             }
             found.push(STANDARD.encode(text));
+            // As Go and JSON quote it, where that looks different.
+            found.extend(quoted(text));
             found.push(text.clone());
         }
         Value::Number(number) => found.push(number.to_string()),
@@ -65,6 +67,13 @@ fn collect(value: &Value, found: &mut Vec<String>) {
         Value::Object(map) => map.values().for_each(|item| collect(item, found)),
         Value::Null | Value::Bool(_) => {}
     }
+}
+
+/// A text with its line breaks and quotes escaped, without the quotes around it.
+fn quoted(text: &str) -> Option<String> {
+    let quoted = serde_json::to_string(text).ok()?;
+    let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    (inner != text).then(|| inner.to_owned())
 }
 
 #[cfg(test)]
@@ -77,11 +86,19 @@ mod tests {
         let secret = Object::new(json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
             "data": {"a": "aHVudGVyMg==", "n": 12345},
-            "stringData": {"b": "swordfish", "c": "x"}
+            "stringData": {"b": "swordfish", "c": "x", "d": "first\n\"second\""}
         }))
         .expect("an object");
-        let text = "got \"hunter2\", aHVudGVyMg==, swordfish, c3dvcmRmaXNo, 12345 and \"x\" for x";
-        let masked = mask(Failure::Transport(text.to_owned()), &secret).to_string();
-        assert_eq!(masked, "got \"*****\", *****, *****, *****, ***** and \"*****\" for x");
+        for (text, expected) in [
+            (
+                "got \"hunter2\", aHVudGVyMg==, swordfish, c3dvcmRmaXNo, 12345 and \"x\" for x",
+                "got \"*****\", *****, *****, *****, ***** and \"*****\" for x",
+            ),
+            (r#"got "first\n\"second\"""#, "got \"*****\""),
+            ("got first\n\"second\"", "got *****"),
+        ] {
+            let masked = mask(Failure::Transport(text.to_owned()), &secret).to_string();
+            assert_eq!(masked, expected);
+        }
     }
 }

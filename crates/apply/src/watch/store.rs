@@ -77,6 +77,10 @@ impl Store {
             match self.owners.get(owner) {
                 Some(same) => *owner = Arc::clone(same),
                 None => {
+                    if self.owners.len() == self.owners.capacity() {
+                        // Before it grows, it lets go of those whose objects are all gone.
+                        self.owners.retain(|owner| Arc::strong_count(owner) > 1);
+                    }
                     self.owners.insert(Arc::clone(owner));
                 }
             }
@@ -381,6 +385,19 @@ mod tests {
         assert_eq!(finish(&mut store), []);
         assert_eq!(store.get("ns", "a").map(|known| known.seen.version), Some(5));
         assert!(store.get("ns", "new").is_none(), "it may be gone already");
+    }
+
+    #[test]
+    fn owners_that_come_and_go_leave_nothing_behind() {
+        let mut store = Store::default();
+        list(&mut store, &[]);
+        for number in 0..10_000_u64 {
+            let mut known = known("1", number + 1, "a");
+            known.seen.owner = Some(Arc::new(Owner { namespace: "ns".into(), name: number.to_string() }));
+            store.applied("ns", "a", known.clone());
+            store.deleted("ns", "a", &known.seen);
+        }
+        assert!(store.owners.len() < 100, "{}", store.owners.len());
     }
 
     #[test]

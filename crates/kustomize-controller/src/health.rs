@@ -242,10 +242,13 @@ pub(crate) async fn keep(
         Outlook::Stalled(text) => text,
         Outlook::Waiting => health.timeout(),
     };
-    let since = *settled.degraded.get_or_insert_with(Instant::now);
-    let lost = since.elapsed();
-    if lost < site.request.timeout {
-        site.context.visit_later(&site.request.key, site.request.timeout - lost);
+    let Some(since) = settled.degraded else {
+        settled.degraded = Some(Instant::now());
+        // One visit at the end is enough, however often the object stirs until then.
+        site.context.visit_later(&site.request.key, site.request.timeout);
+        return Ok(None);
+    };
+    if since.elapsed() < site.request.timeout {
         return Ok(None);
     }
     let first = book.is_healthy();

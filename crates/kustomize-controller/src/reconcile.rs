@@ -55,6 +55,10 @@ pub(crate) async fn reconcile(
         Err(failure) => fail(&context, &scope, &mut session, &mut book, &failure),
     };
     context.sessions.put(&key, session);
+    if context.handle.get(&key.namespace, &key.name).is_none() {
+        // It was taken away under the pass, after it was forgotten.
+        context.sessions.forget(&key);
+    }
     book.close(verdict)
 }
 

@@ -146,6 +146,11 @@ impl Sessions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
+    /// Forgets all but those that `keep` answers true for.
+    pub(crate) fn retain(&self, keep: impl Fn(&Key) -> bool) {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keep(key));
+    }
+
     /// True when changes of health of its members concern it.
     pub(crate) fn minds_health(&self, key: &Key) -> bool {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);

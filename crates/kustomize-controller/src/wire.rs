@@ -94,7 +94,9 @@ async fn dependents(context: Arc<Context>) {
                 context.sessions.forget(&key);
                 context.handle.wake(&own_key(&key));
             }
+            // Among what was missed may be some that are gone.
             Err(RecvError::Lagged(_)) => {
+                context.sessions.retain(|key| context.handle.get(&key.namespace, &key.name).is_some());
                 for object in context.handle.list() {
                     context.handle.wake(&own_key(&Key::of(&*object)));
                 }

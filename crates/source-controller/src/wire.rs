@@ -34,6 +34,7 @@ pub(crate) async fn wake_includers(handle: Handle<GitRepository>, stop: Cancella
             }
             // What was missed is seen by looking at everything.
             Err(RecvError::Lagged(_)) => {
+                known.retain(|key, _| handle.get(&key.namespace, &key.name).is_some());
                 for object in handle.list() {
                     let (key, state) = (Key::of(&*object), state(&object));
                     if known.get(&key) != Some(&state) {

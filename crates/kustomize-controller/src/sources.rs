@@ -1,6 +1,7 @@
 //! The sources, as watched: what is cached of them, and which change of them matters.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::request::SourceKey;
 
 /// How often a kind that is not served is looked for, unless somebody tells that it is.
 const ABSENT: Duration = Duration::from_secs(60);
+/// How long the first look is waited for: a worker hangs on it.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause before a watch that broke off is tried again.
 const BROKEN: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,8 @@ struct Shelf {
     objects: RwLock<HashMap<(String, String), Arc<SourceObject>>>,
     /// True once it is known what there is, be it that the kind is not served.
     looked: watch::Sender<bool>,
+    /// Somebody did not wait for the first look to be done, and wants to know when it is.
+    given_up: AtomicBool,
     /// Told when the kind may be served now.
     appeared: Notify,
 }
@@ -47,14 +52,17 @@ impl Sources {
         self.shelves.keys().copied()
     }
 
-    /// The source, or what an API server says where there is none. Waits until the first look is done.
+    /// The source, or what an API server says where there is none. Waits for the first look, but not for long.
     pub(crate) async fn get(&self, key: &SourceKey) -> Result<Arc<SourceObject>, String> {
         let missing =
             || format!("{}.{} \"{}\" not found", key.kind, sluice_api::keys::source::GROUP, key.name);
         let shelf = self.shelves.get(&key.kind).ok_or_else(missing)?;
         let mut looked = shelf.looked.subscribe();
         // The sender lives as long as the shelf.
-        let _ = looked.wait_for(|looked| *looked).await;
+        if tokio::time::timeout(PATIENCE, looked.wait_for(|looked| *looked)).await.is_err() {
+            shelf.given_up.store(true, Ordering::Release);
+            return Err(format!("{} objects cannot be listed, see the log of the controller", key.kind));
+        }
         shelf.get(&key.namespace, &key.name).ok_or_else(missing)
     }
 
@@ -102,7 +110,11 @@ impl Sources {
                         }
                     }
                     Err((gone, error)) => {
-                        tracing::debug!(kind = %kind, %error, "watch of sources ended");
+                        let looked = *shelf.looked.borrow();
+                        match looked || gone {
+                            true => tracing::debug!(kind = %kind, %error, "watch of sources ended"),
+                            false => tracing::error!(kind = %kind, %error, "failed to list sources"),
+                        }
                         absent = gone;
                         break;
                     }
@@ -123,7 +135,12 @@ impl Sources {
 
 impl Shelf {
     fn empty() -> Self {
-        Self { objects: RwLock::default(), looked: watch::Sender::new(false), appeared: Notify::new() }
+        Self {
+            objects: RwLock::default(),
+            looked: watch::Sender::new(false),
+            given_up: AtomicBool::new(false),
+            appeared: Notify::new(),
+        }
     }
 
     fn get(&self, namespace: &str, name: &str) -> Option<Arc<SourceObject>> {
@@ -161,8 +178,8 @@ impl Shelf {
             }
             Event::InitDone => {
                 let before = std::mem::replace(&mut *objects, std::mem::take(listed));
-                // Nobody has seen anything before the first look, so nobody must be told.
-                if !self.looked.send_replace(true) {
+                // Nobody has seen anything before the first look, so nobody must be told who waited for it.
+                if !self.looked.send_replace(true) && !self.given_up.load(Ordering::Acquire) {
                     return Vec::new();
                 }
                 objects
@@ -239,6 +256,23 @@ mod tests {
         assert_eq!(shelf.get("apps", "repo").unwrap().status.artifact.as_ref().unwrap().revision, "r2");
         assert_eq!(run(&shelf, Event::Delete(sample::source("r2"))), 0);
         assert!(shelf.get("apps", "repo").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_cannot_be_listed_holds_nobody_for_long_and_is_news_once_it_can() {
+        let sources = Sources::new([SourceKind::GitRepository]);
+        let key = SourceKey {
+            kind: SourceKind::GitRepository,
+            namespace: "apps".to_owned(),
+            name: "repo".to_owned(),
+        };
+        let refused = sources.get(&key).await.unwrap_err();
+        assert_eq!(refused, "GitRepository objects cannot be listed, see the log of the controller");
+        let shelf = &sources.shelves[&SourceKind::GitRepository];
+        let mut listed = HashMap::from([(("apps".into(), "repo".into()), Arc::new(sample::source("r1")))]);
+        let news = shelf.take(SourceKind::GitRepository, Event::InitDone, &mut listed);
+        assert_eq!(news, std::slice::from_ref(&key));
+        assert!(sources.get(&key).await.is_ok());
     }
 
     #[test]

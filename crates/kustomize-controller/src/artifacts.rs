@@ -1,6 +1,5 @@
 //! Artifacts in memory: fetched once for all Kustomizations of a source, kept while they are wanted.
 
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +11,10 @@ use tokio::sync::OnceCell;
 
 use crate::options::Options;
 
-/// Path indexes kept.
-const INDEXES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+/// Paths of all indexes kept: some forty megabytes. Each revision of a source has an index of its own.
+const INDEXED: usize = 200_000;
+/// Slots kept, filled or not: one that was never filled holds nothing but its name.
+const SLOTS: usize = 1024;
 
 /// How long a path index is waited for: without it an artifact is fetched.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,7 +63,7 @@ impl Artifacts {
             fetcher: Fetcher::new(fetch)?,
             watcher: Fetcher::new(watcher)?,
             trees: Mutex::new(LruCache::unbounded()),
-            indexes: Mutex::new(LruCache::new(INDEXES)),
+            indexes: Mutex::new(LruCache::unbounded()),
             budget: options.artifact_cache,
         })
     }
@@ -81,7 +82,7 @@ impl Artifacts {
             })
             .await?
             .clone();
-        self.trim();
+        trim(&self.trees, self.budget, |tree| tree.bytes);
         Ok(tree)
     }
 
@@ -93,32 +94,37 @@ impl Artifacts {
             self.fetcher(&artifact.url).index(&locator(artifact), digest).await.map(Arc::new)
         });
         match tokio::time::timeout(PATIENCE, index).await.ok()? {
-            Ok(index) => Some(index.clone()),
+            Ok(index) => {
+                let index = index.clone();
+                trim(&self.indexes, INDEXED, Index::len);
+                Some(index)
+            }
             Err(error) => {
                 tracing::debug!(url = %artifact.url, %error, "no path index");
                 None
             }
         }
     }
+}
 
-    /// Lets go of what was not wanted for the longest time, down to the budget; the newest always stays.
-    fn trim(&self) {
-        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut held: usize = trees.iter().filter_map(|(_, slot)| slot.get()).map(|tree| tree.bytes).sum();
-        while held > self.budget && trees.len() > 1 {
-            let Some((_, slot)) = trees.pop_lru() else { return };
-            held = held.saturating_sub(slot.get().map_or(0, |tree| tree.bytes));
-        }
-        // Slots that were never filled hold nothing but their name.
-        while trees.len() > 1024 {
-            trees.pop_lru();
-        }
+/// Lets go of what was not wanted for the longest time, down to the budget; the newest always stays.
+fn trim<T>(slots: &Mutex<LruCache<String, Slot<T>>>, budget: usize, weight: impl Fn(&T) -> usize) {
+    let weight = |slot: &Slot<T>| slot.get().map_or(0, |held| weight(held));
+    let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut held: usize = slots.iter().map(|(_, slot)| weight(slot)).sum();
+    while held > budget && slots.len() > 1 {
+        let Some((_, slot)) = slots.pop_lru() else { return };
+        held = held.saturating_sub(weight(&slot));
     }
 }
 
 fn slot<T>(slots: &Mutex<LruCache<String, Slot<T>>>, key: &str) -> Slot<T> {
     let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
-    slots.get_or_insert(key.to_owned(), Slot::default).clone()
+    let slot = slots.get_or_insert(key.to_owned(), Slot::default).clone();
+    if slots.len() > SLOTS {
+        slots.pop_lru();
+    }
+    slot
 }
 
 fn locator(artifact: &Artifact) -> Locator {
@@ -128,4 +134,29 @@ fn locator(artifact: &Artifact) -> Locator {
 fn weigh(files: &Memory) -> usize {
     let size = |path| files.read(&path).map_or(0, |bytes| bytes.len());
     files.paths().into_iter().map(|path| path.as_str().len() + 64 + size(path)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_until_the_rest_fits_and_the_newest_always_stays() {
+        let slots: Mutex<LruCache<String, Slot<usize>>> = Mutex::new(LruCache::unbounded());
+        let kept = |weights: &[usize]| -> Vec<usize> {
+            for weight in weights {
+                let filled = Arc::new(OnceCell::new_with(Some(Arc::new(*weight))));
+                slots.lock().unwrap().push(weight.to_string(), filled);
+                trim(&slots, 10, |weight| *weight);
+            }
+            slots.lock().unwrap().iter().filter_map(|(_, slot)| slot.get()).map(|held| **held).collect()
+        };
+        assert_eq!(kept(&[4, 5]), [5, 4]);
+        assert_eq!(kept(&[3]), [3, 5]);
+        assert_eq!(kept(&[99]), [99]);
+        for number in 0..2 * SLOTS {
+            slot(&slots, &format!("failed {number}"));
+        }
+        assert_eq!(slots.lock().unwrap().len(), SLOTS);
+    }
 }

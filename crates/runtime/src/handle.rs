@@ -193,7 +193,7 @@ impl<K: Managed> Handle<K> {
         let replaced = before.is_some_and(|cached| cached.object.meta().uid != object.meta().uid);
         let trigger = trigger(before.filter(|_| !replaced).map(|cached| &*cached.object), &object);
         objects.insert(key.clone(), Cached { object: object.clone(), ahead: origin == Origin::Answer });
-        drop(objects);
+        // The lock is held to the end: whoever removes the object meanwhile must not drop its turn.
         if replaced {
             self.drop_tables(&key);
         }
@@ -211,9 +211,22 @@ impl<K: Managed> Handle<K> {
         object
     }
 
+    /// Takes note of an answer that there is no such object. It was asked about the object with this UID; another
+    /// one of that name may have come since.
+    pub(crate) fn lost(&self, key: &Key, uid: Option<&str>) {
+        let mut objects = write(&self.shared.objects);
+        if objects.get(key).is_some_and(|cached| cached.object.meta().uid.as_deref() == uid) {
+            self.take_out(&mut objects, key);
+        }
+    }
+
     /// Takes note that an object is gone.
     pub(crate) fn remove(&self, key: &Key) -> Option<Arc<K>> {
-        let object = write(&self.shared.objects).remove(key)?.object;
+        self.take_out(&mut write(&self.shared.objects), key)
+    }
+
+    fn take_out(&self, objects: &mut HashMap<Key, Cached<K>>, key: &Key) -> Option<Arc<K>> {
+        let object = objects.remove(key)?.object;
         self.drop_tables(key);
         let _ = self.shared.changes.send(Change::Deleted(object.clone()));
         Some(object)

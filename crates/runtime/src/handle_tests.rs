@@ -105,3 +105,17 @@ fn managed_fields_are_not_kept() {
     assert!(object.metadata.managed_fields.is_none());
     assert_eq!(object.metadata.annotations.as_ref().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn an_answer_about_the_former_object_does_not_remove_the_new_one() {
+    let handle = Handle::new();
+    handle.observe(repository(1, json!({})), Origin::Watch);
+    settle(&handle).await;
+    let key = Key::new("apps", "app");
+    handle.observe(repository(2, json!({"metadata": {"uid": "u2"}})), Origin::Watch);
+    handle.lost(&key, Some("u1"));
+    assert!(handle.find(&key).is_some());
+    assert_eq!(handle.queue().next().await.trigger, Trigger::Spec, "the new object gets its turn");
+    handle.lost(&key, Some("u2"));
+    assert!(handle.find(&key).is_none());
+}

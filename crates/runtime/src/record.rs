@@ -15,7 +15,7 @@ use crate::patch::{diff, status_patch};
 /// Tries to write over a state that keeps changing.
 const TRIES: usize = 5;
 
-/// How long one request may take: a worker hangs on it.
+/// How long one request may take: a worker, or everything told after an event, hangs on it.
 const REQUEST: Duration = Duration::from_secs(30);
 
 /// What became of a write.
@@ -57,14 +57,19 @@ impl<K: Managed> Records<K> {
     }
 
     /// Reads an object from the API server, and takes note of it.
-    pub(crate) async fn live(&self, key: &Key) -> Result<Option<Arc<K>>, kube::Error> {
+    pub(crate) async fn live(&self, seen: &K) -> Result<Option<Arc<K>>, kube::Error> {
+        let key = &Key::of(seen);
         match within(self.api(key).get_opt(&key.name)).await? {
             Some(object) => Ok(Some(self.handle.observe(object, Origin::Answer))),
             None => {
-                self.handle.remove(key);
+                self.lost(seen);
                 Ok(None)
             }
         }
+    }
+
+    fn lost(&self, seen: &K) {
+        self.handle.lost(&Key::of(seen), seen.meta().uid.as_deref());
     }
 
     /// Writes the status that `make` computes from the one in place. When somebody wrote in between, `over`
@@ -89,13 +94,13 @@ impl<K: Managed> Records<K> {
             match within(api.patch_status(&key.name, &self.params, &patch)).await {
                 Ok(object) => return Ok(Written::Changed(self.handle.observe(object, Origin::Answer))),
                 Err(error) if is(&error, 404) => {
-                    self.handle.remove(&key);
+                    self.lost(&base);
                     return Ok(Written::Gone);
                 }
                 Err(error) if is(&error, 409) => {}
                 Err(error) => return Err(error.into()),
             }
-            current = match self.live(&key).await? {
+            current = match self.live(&base).await? {
                 Some(live) if live.meta().uid == base.meta().uid => live,
                 _ => return Ok(Written::Gone),
             };
@@ -129,18 +134,18 @@ impl<K: Managed> Records<K> {
             let (api, patch) = (self.api(&key), Patch::Merge(&body));
             match within(api.patch(&key.name, &self.params, &patch)).await {
                 Ok(object) if !held && gone(&object) => {
-                    self.handle.remove(&key);
+                    self.lost(&base);
                     return Ok(Written::Gone);
                 }
                 Ok(object) => return Ok(Written::Changed(self.handle.observe(object, Origin::Answer))),
                 Err(error) if is(&error, 404) => {
-                    self.handle.remove(&key);
+                    self.lost(&base);
                     return Ok(Written::Gone);
                 }
                 Err(error) if is(&error, 409) => {}
                 Err(error) => return Err(error.into()),
             }
-            current = match self.live(&key).await? {
+            current = match self.live(&base).await? {
                 Some(live) if live.meta().uid == base.meta().uid => live,
                 _ => return Ok(Written::Gone),
             };
@@ -149,7 +154,10 @@ impl<K: Managed> Records<K> {
     }
 }
 
-async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+/// A request, for as long as it may take.
+pub(crate) async fn within<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, kube::Error> {
     let answer = tokio::time::timeout(REQUEST, request).await;
     answer.unwrap_or_else(|elapsed| Err(kube::Error::Service(elapsed.into())))
 }

@@ -139,6 +139,6 @@ impl<K: Managed> Scope<K> {
     /// # Errors
     /// Those of the request.
     pub async fn live(&self) -> Result<Option<Arc<K>>, kube::Error> {
-        self.records.live(&self.key()).await
+        self.records.live(&self.object).await
     }
 }

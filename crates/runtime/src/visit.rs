@@ -139,7 +139,7 @@ where
             if !self.wiring.finalizer.is_some_and(|finalizer| has_finalizer(&*object, finalizer)) {
                 return (None, None);
             }
-            object = match self.records.live(key).await {
+            object = match self.records.live(&object).await {
                 Ok(Some(live)) => live,
                 Ok(None) => return (None, None),
                 Err(error) => return self.request_failed(key, "read the object", &error),

@@ -145,7 +145,8 @@ where
                 Err(error) => return self.request_failed(key, "read the object", &error),
             };
             if !object.deleting() {
-                return (Some((Duration::ZERO, Trigger::Retry)), None);
+                // Another object of that name: to see it was to queue it.
+                return (None, None);
             }
         } else if object.suspended() {
             return self.pass_over(key, object).await;
@@ -266,16 +267,18 @@ where
             _ => Vec::new(),
         };
         if !self.handle.parking().end(key, ticket, on) {
-            // What it waits for happened while it ran.
+            // What it waits for happened while it ran. What it did is told now: the next pass finds it done.
+            self.tell(&latest, notes, false);
             return Some((Duration::ZERO, Trigger::Wake));
         }
         if stopping && !matches!(report.verdict, Verdict::Ready { .. } | Verdict::Released) {
-            // A pass that was cut short has nothing to say about its object.
+            // A pass that was cut short has nothing to say about its object, except what it did.
+            self.tell(&latest, notes, false);
             return None;
         }
         let failures = self.count(key, &report.verdict);
         match &report.verdict {
-            Verdict::Again => {}
+            Verdict::Again => self.tell(&latest, notes, false),
             Verdict::Released => return self.release(key, latest, notes).await,
             Verdict::Waiting { readiness, again, .. } => {
                 let (readiness, until) = (*readiness, Instant::now() + *again);
@@ -394,7 +397,9 @@ where
         until: Instant,
     ) -> Option<(Duration, Trigger)> {
         if let Err(error) = self.write(&object, &report).await {
-            tracing::error!(error = %error, "failed to write the status");
+            // The word is lost; the pass that follows says it again.
+            let key = Key::of(&*object);
+            return self.request_failed(&key, "write the status", &error).0;
         }
         Some((until.saturating_duration_since(Instant::now()), Trigger::Retry))
     }

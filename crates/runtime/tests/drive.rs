@@ -326,6 +326,47 @@ async fn a_status_that_could_not_be_written_is_made_up_for_and_what_was_done_is_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_pass_did_is_told_even_when_another_must_follow_at_once() {
+    let fake = Fake::new();
+    fake.put("overtaken", json!({}));
+    fake.put("woken", json!({}));
+    let handle: Arc<Mutex<Option<Handle<GitRepository>>>> = Arc::default();
+    let waker = handle.clone();
+    let first = |scope: &Scope<GitRepository>| scope.trigger == Trigger::Spec;
+    let script = Script::default()
+        .on("overtaken", move |scope: Scope<GitRepository>| async move {
+            let applied = Note::info(SUCCEEDED, "applied and overtaken");
+            if first(&scope) { Pass::new(scope.facts(), Verdict::Again).note(applied) } else { done(&scope) }
+        })
+        .on("woken", move |scope: Scope<GitRepository>| {
+            let waker = waker.clone();
+            async move {
+                if !first(&scope) {
+                    return done(&scope);
+                }
+                let on = WakeKey::kind("x", "Y");
+                waker.lock().unwrap().as_ref().unwrap().wake(&on);
+                let verdict = Verdict::Waiting {
+                    reason: PROGRESSING,
+                    message: "waiting".to_owned(),
+                    readiness: Readiness::Unknown,
+                    on: vec![on],
+                    again: Duration::from_secs(60),
+                };
+                Pass::new(scope.facts(), verdict).note(Note::info(SUCCEEDED, "applied and woken"))
+            }
+        });
+    let run = start(&fake, script);
+    *handle.lock().unwrap() = Some(run.handle.clone());
+    run.ready("overtaken").await;
+    run.ready("woken").await;
+    let mut told: Vec<_> = fake.events().iter().map(|event| event["message"].clone()).collect();
+    told.sort_by_key(ToString::to_string);
+    assert_eq!(told, ["applied and overtaken", "applied and woken", "done", "done"]);
+    run.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_wait_is_not_written_and_a_long_one_is() {
     let fake = Fake::new();
     fake.put("app", json!({}));

@@ -9,6 +9,8 @@ use crate::Error;
 
 /// Longest wait for a token service, per request.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Longest pause that a service may ask for, in seconds.
+const LONGEST_PAUSE: u64 = 3600;
 /// Most bytes of an answer.
 const LARGEST_ANSWER: usize = 1 << 20;
 
@@ -57,9 +59,15 @@ async fn read(service: &'static str, mut answer: Response) -> Result<String, Err
 
 async fn refused(service: &'static str, answer: Response) -> Error {
     let status = answer.status().as_u16();
-    let after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let after = answer.headers().get(header::RETRY_AFTER);
+    let after = after.and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     let body = read(service, answer).await.unwrap_or_default();
-    Error::Refused { service, status, code: error_code(&body), after: after.map(Duration::from_secs) }
+    Error::Refused {
+        service,
+        status,
+        code: error_code(&body),
+        after: after.map(|seconds| Duration::from_secs(seconds.min(LONGEST_PAUSE))),
+    }
 }
 
 /// The short error code that a service names, never its prose, which may quote what was sent.

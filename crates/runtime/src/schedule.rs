@@ -13,6 +13,8 @@ use crate::scope::Trigger;
 
 /// A stalled object is looked at this often, whatever nobody told us about.
 const STALLED: Duration = Duration::from_secs(3600);
+/// A server that names a time is not obeyed for longer: the number is its own to choose.
+const OBEDIENT: Duration = Duration::from_secs(3600);
 /// A pass that was overtaken, without anything newer in the queue, runs again after this, and later if that
 /// happens again.
 const OVERTAKEN: Duration = Duration::from_millis(100);
@@ -59,7 +61,7 @@ pub(crate) fn next(
         }
         Verdict::Waiting { again, .. } => Some((*again, Trigger::Retry)),
         Verdict::Failed { retry: Retry::OnChange, .. } => Some((STALLED, Trigger::Interval)),
-        Verdict::Failed { retry: Retry::After(delay), .. } => Some((*delay, Trigger::Retry)),
+        Verdict::Failed { retry: Retry::After(delay), .. } => Some(((*delay).min(OBEDIENT), Trigger::Retry)),
         Verdict::Failed { retry: Retry::Backoff, .. } => {
             Some((times.retry_interval.unwrap_or_else(|| backoff(pacing, failures)), Trigger::Retry))
         }
@@ -141,6 +143,13 @@ mod tests {
             (failed(Retry::Backoff), every_minute, 60, 0.5, Some((seconds(900), Trigger::Retry))),
             (failed(Retry::Backoff), fixed, 60, 0.5, Some((seconds(7), Trigger::Retry))),
             (failed(Retry::After(seconds(11))), fixed, 1, 0.5, Some((seconds(11), Trigger::Retry))),
+            (
+                failed(Retry::After(Duration::MAX)),
+                every_minute,
+                1,
+                0.5,
+                Some((seconds(3600), Trigger::Retry)),
+            ),
             (failed(Retry::OnChange), fixed, 1, 0.5, Some((seconds(3600), Trigger::Interval))),
             (Verdict::Released, every_minute, 0, 0.5, None),
         ] {

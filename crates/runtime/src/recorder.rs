@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -21,6 +20,7 @@ use crate::events::Outstanding;
 use crate::lock::lock;
 use crate::metrics::Family;
 use crate::pass::Note;
+use crate::record::within;
 
 /// Writers. The events of one object always have the same one, so that they stay in order.
 const LANES: usize = 2;
@@ -240,7 +240,8 @@ impl Writer {
         if let Some(name) = &entry.name {
             let last = Time(told.last);
             let patch = json!({"count": entry.count, "lastTimestamp": last, "message": entry.message});
-            match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            let params = PatchParams::default();
+            match within(api.patch(name, &params, &Patch::Merge(&patch))).await {
                 Ok(_) => return Ok(name.clone()),
                 // Events expire.
                 Err(Error::Api(status)) if status.code == 404 => {}
@@ -249,9 +250,7 @@ impl Writer {
         }
         let event = self.event(&namespace, told, entry);
         let name = event.metadata.name.clone().unwrap_or_default();
-        let params = PostParams::default();
-        let created = tokio::time::timeout(Duration::from_secs(30), api.create(&params, &event));
-        created.await.unwrap_or_else(|elapsed| Err(Error::Service(elapsed.into())))?;
+        within(api.create(&PostParams::default(), &event)).await?;
         Ok(name)
     }
 

@@ -256,6 +256,11 @@ impl Proxy {
         self.shared.plan().rules = rules;
     }
 
+    /// Requests that the rules still wait for; zero when every fault has struck.
+    pub fn faults_left(&self) -> u64 {
+        self.shared.plan().rules.iter().map(|rule| rule.times).sum()
+    }
+
     /// Starts or ends chaos.
     pub fn set_chaos(&self, chaos: Option<Chaos>) {
         let mut plan = self.shared.plan();

@@ -17,7 +17,7 @@ use sluice_testkit::waiting::{kind, objects, wait, wait_gone};
 use sluice_testkit::{GitServer, Process, Proxy, Repository, Workloads};
 use tempfile::TempDir;
 
-use crate::stage::{LABEL, LIMIT, free_port, install, server, start};
+use crate::stage::{LABEL, LIMIT, api_of, free_port, install, server, start};
 
 /// Whose rights a controller has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,20 +195,7 @@ impl Site {
 
     /// Objects of the kind of this one, where this one belongs.
     pub fn api_of(&self, object: &Value) -> Api<DynamicObject> {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let name = text("/kind");
-        let plural = match name.to_lowercase() {
-            word if word.ends_with('y') => format!("{}ies", word.trim_end_matches('y')),
-            word if word.ends_with('s') => format!("{word}es"),
-            word => format!("{word}s"),
-        };
-        let cluster = matches!(name, "Namespace" | "ClusterRole" | "ClusterRoleBinding");
-        let namespace = match text("/metadata/namespace") {
-            _ if cluster => "",
-            "" => &self.namespace,
-            namespace => namespace,
-        };
-        objects(&self.client, &kind(text("/apiVersion"), name, &plural), namespace)
+        api_of(&self.client, object, &self.namespace)
     }
 
     /// Applies an object under a field manager.

@@ -169,16 +169,7 @@ impl Stage {
     /// What the server refuses.
     pub async fn apply(&self, object: &Value) -> Result<()> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let (api_version, name) = (text("/apiVersion"), text("/kind"));
-        let plural = match name.to_lowercase() {
-            word if word.ends_with('y') => format!("{}ies", word.trim_end_matches('y')),
-            word if word.ends_with('s') => format!("{word}es"),
-            word => format!("{word}s"),
-        };
-        let cluster =
-            matches!(name, "Namespace" | "CustomResourceDefinition" | "ClusterRole" | "ClusterRoleBinding");
-        let namespace = if cluster { "" } else { self.namespace.as_str() };
-        let api = objects(&self.client, &kind(api_version, name, &plural), namespace);
+        let (name, api) = (text("/kind"), api_of(&self.client, object, &self.namespace));
         api.patch(text("/metadata/name"), &PatchParams::apply("person").force(), &Patch::Apply(object))
             .await
             .with_context(|| format!("applying {name} {}", text("/metadata/name")))?;
@@ -317,6 +308,25 @@ pub(crate) async fn install(client: &Client) -> Result<()> {
         .await?;
     }
     Ok(())
+}
+
+/// Objects of the kind of this one, where this one belongs; `namespace` is where objects without one go.
+pub(crate) fn api_of(client: &Client, object: &Value, namespace: &str) -> Api<DynamicObject> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let name = text("/kind");
+    let plural = match name.to_lowercase() {
+        word if word.ends_with('y') => format!("{}ies", word.trim_end_matches('y')),
+        word if word.ends_with('s') => format!("{word}es"),
+        word => format!("{word}s"),
+    };
+    let cluster =
+        matches!(name, "Namespace" | "CustomResourceDefinition" | "ClusterRole" | "ClusterRoleBinding");
+    let namespace = match text("/metadata/namespace") {
+        _ if cluster => "",
+        "" => namespace,
+        own => own,
+    };
+    objects(client, &kind(text("/apiVersion"), name, &plural), namespace)
 }
 
 pub(crate) fn free_port() -> Result<u16> {

@@ -25,6 +25,7 @@ async fn next_step_arrives(stage: &Stage) {
     let commit = stage.push(&[("app/one.yaml", Some(&one))]).await.unwrap();
     stage.ready("app", &commit).await.unwrap();
     assert_eq!(text(&stage.config_maps().get("one").await.unwrap(), "/data/step"), "2");
+    assert_eq!(stage.proxy.faults_left(), 0, "some faults never struck");
 }
 
 #[tokio::test]
@@ -132,6 +133,7 @@ async fn a_status_that_could_not_be_written_is_written_later_and_whole() {
     let third = stage.push(&[("app/two.yaml", None)]).await.unwrap();
     let ready = stage.ready("app", &third).await.unwrap();
     stage.until_gone(&stage.config_maps(), "two").await.unwrap();
+    assert_eq!(stage.proxy.faults_left(), 0, "some faults never struck");
     let entries =
         ready.data.pointer("/status/inventory/entries").and_then(serde_json::Value::as_array).unwrap();
     assert_eq!(entries.len(), 1, "what was pruned has left the inventory: {entries:?}");

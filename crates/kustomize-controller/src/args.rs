@@ -9,6 +9,7 @@ use crate::options::{Gates, Options, Ways};
 
 /// Flags of kustomize-controller.
 #[derive(Clone, Debug, clap::Args)]
+#[command(about = "Builds Kustomizations from their sources and keeps the cluster as they say")]
 pub struct Args {
     #[command(flatten)]
     host: HostArgs,

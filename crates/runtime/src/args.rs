@@ -56,11 +56,11 @@ pub struct HostArgs {
     /// Accepted, and idle where the API server's priority and fairness answers
     #[arg(long, default_value_t = 300, allow_negative_numbers = true)]
     pub kube_api_burst: i64,
-    /// Amount of logging
-    #[arg(long, value_enum, default_value = "info")]
+    /// Amount of logging: trace, debug, info or error
+    #[arg(long, value_enum, hide_possible_values = true, default_value = "info")]
     pub log_level: Level,
-    /// Format of log lines
-    #[arg(long, value_enum, default_value = "json")]
+    /// Format of log lines: json, or console for people
+    #[arg(long, value_enum, hide_possible_values = true, default_value = "json")]
     pub log_encoding: Encoding,
     /// First delay after a failure
     #[arg(long, default_value = "750ms")]

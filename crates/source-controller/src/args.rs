@@ -14,6 +14,7 @@ use sluice_types::{Algorithm, GoDuration};
 
 /// Flags of the source-controller.
 #[derive(Clone, Debug, clap::Args)]
+#[command(about = "Fetches Git repositories and serves their state as artifacts")]
 pub struct SourceArgs {
     /// Flags that every controller has
     #[command(flatten)]

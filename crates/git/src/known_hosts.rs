@@ -1,6 +1,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::{Certificate, HashAlg, PublicKey};
 use sha1::Sha1;
 
 use crate::error::KnownHostsError;
@@ -12,10 +14,19 @@ pub struct KnownHosts(Vec<Line>);
 #[derive(Clone, Debug)]
 struct Line {
     hosts: Hosts,
-    revoked: bool,
+    role: Role,
     /// `ssh-ed25519`, `ssh-rsa`, ….
     kind: String,
     key: Vec<u8>,
+}
+
+/// What a line's key is to its hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Own,
+    /// It signs the hosts' certificates.
+    Authority,
+    Revoked,
 }
 
 #[derive(Clone, Debug)]
@@ -36,8 +47,7 @@ pub(crate) enum Opinion {
 }
 
 impl KnownHosts {
-    /// Reads the text; comments and blank lines are skipped, and so are authorities
-    /// (`@cert-authority`), since host certificates are not accepted.
+    /// Reads the text; comments and blank lines are skipped.
     ///
     /// # Errors
     /// On a line that is no entry.
@@ -48,17 +58,60 @@ impl KnownHosts {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let parsed = parse_line(line).ok_or(KnownHostsError { line: number + 1 })?;
-            lines.extend(parsed);
+            lines.push(parse_line(line).ok_or(KnownHostsError { line: number + 1 })?);
         }
         Ok(Self(lines))
     }
 
     /// The key types listed for a host.
     pub(crate) fn kinds(&self, host: &str, port: u16) -> Vec<&str> {
+        let lines = self.lines(&address(host, port), Role::Own);
+        lines.iter().map(|line| line.kind.as_str()).collect()
+    }
+
+    /// The keys, in their wire encoding, that may sign a host's certificate.
+    pub(crate) fn authorities(&self, host: &str, port: u16) -> Vec<&[u8]> {
+        let lines = self.lines(&address(host, port), Role::Authority);
+        lines.iter().map(|line| line.key.as_slice()).collect()
+    }
+
+    fn lines(&self, name: &str, role: Role) -> Vec<&Line> {
+        self.0.iter().filter(|line| line.role == role && line.hosts.matches(name)).collect()
+    }
+
+    /// Judges a host's certificate at a time in seconds since the epoch; says what is wrong with it.
+    pub(crate) fn judge_certificate(
+        &self,
+        host: &str,
+        port: u16,
+        certificate: &Certificate,
+        now: u64,
+    ) -> Result<(), &'static str> {
         let name = address(host, port);
-        let matching = self.0.iter().filter(|line| !line.revoked && line.hosts.matches(&name));
-        matching.map(|line| line.kind.as_str()).collect()
+        let signer = PublicKey::from(certificate.signature_key().clone());
+        let wire = signer.to_bytes().map_err(|_| "the certificate's authority is not understood")?;
+        let own = PublicKey::from(certificate.public_key().clone()).to_bytes().unwrap_or_default();
+        if self.lines(&name, Role::Revoked).iter().any(|line| line.key == wire || line.key == own) {
+            return Err("the certificate's key is revoked");
+        }
+        if !self.lines(&name, Role::Authority).iter().any(|line| line.key == wire) {
+            return Err("the certificate's authority is not in known_hosts");
+        }
+        if certificate.cert_type() != CertType::Host {
+            return Err("the certificate is not a host's");
+        }
+        let principals = certificate.valid_principals();
+        let host = host.to_ascii_lowercase();
+        let named = |principal: &String| glob(principal.to_ascii_lowercase().as_bytes(), host.as_bytes());
+        if !principals.is_empty() && !principals.iter().any(named) {
+            return Err("the certificate is another host's");
+        }
+        if !certificate.critical_options().is_empty() {
+            return Err("the certificate has conditions that are not understood");
+        }
+        // Signature and time; the authority was compared above.
+        let fingerprint = signer.fingerprint(HashAlg::Sha256);
+        certificate.validate_at(now, [&fingerprint]).map_err(|_| "the certificate is not valid (any more)")
     }
 
     /// Judges a host's key, given in its wire encoding.
@@ -66,11 +119,11 @@ impl KnownHosts {
         let name = address(host, port);
         let mut opinion = Opinion::Unknown;
         for line in self.0.iter().filter(|line| line.hosts.matches(&name)) {
-            match (line.key == key, line.revoked) {
-                (true, true) => return Opinion::Revoked,
-                (true, false) => opinion = Opinion::Trusted,
-                (false, false) if opinion == Opinion::Unknown => opinion = Opinion::Different,
-                (false, _) => {}
+            match (line.key == key, line.role) {
+                (true, Role::Revoked) => return Opinion::Revoked,
+                (true, Role::Own) => opinion = Opinion::Trusted,
+                (false, Role::Own) if opinion == Opinion::Unknown => opinion = Opinion::Different,
+                _ => {}
             }
         }
         opinion
@@ -83,8 +136,8 @@ pub(crate) fn address(host: &str, port: u16) -> String {
     if port == 22 { host } else { format!("[{host}]:{port}") }
 }
 
-/// `None` for malformed lines, `Some(None)` for such that say nothing to us.
-fn parse_line(line: &str) -> Option<Option<Line>> {
+/// `None` for malformed lines.
+fn parse_line(line: &str) -> Option<Line> {
     let mut words = line.split_whitespace();
     let mut hosts = words.next()?;
     let marker = hosts.strip_prefix('@');
@@ -97,10 +150,10 @@ fn parse_line(line: &str) -> Option<Option<Line>> {
     if !named {
         return None;
     }
-    let revoked = match marker {
-        None => false,
-        Some("revoked") => true,
-        Some("cert-authority") => return Some(None),
+    let role = match marker {
+        None => Role::Own,
+        Some("revoked") => Role::Revoked,
+        Some("cert-authority") => Role::Authority,
         Some(_) => return None,
     };
     let hosts = match hosts.strip_prefix("|1|") {
@@ -110,7 +163,7 @@ fn parse_line(line: &str) -> Option<Option<Line>> {
         }
         None => Hosts::Plain(hosts.split(',').map(str::to_ascii_lowercase).collect()),
     };
-    Some(Some(Line { hosts, revoked, kind, key }))
+    Some(Line { hosts, role, kind, key })
 }
 
 impl Hosts {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::depot::{self, Depot};
 use crate::error::Error;
+use crate::greeting::Greeting;
 use crate::object;
 use crate::reference::missing_commit;
 use crate::remote::Remote;
@@ -36,7 +37,10 @@ pub(crate) type Slot = Arc<tokio::sync::Mutex<Option<Listing>>>;
 /// One remote with one credential.
 pub(crate) struct Mirror {
     dir: PathBuf,
+    /// Tells directories of mirrors apart.
+    home: String,
     object_limit: u64,
+    greeting: Greeting,
     /// One fetch at a time; whoever waits finds the work done.
     pub(crate) fetching: Arc<tokio::sync::Mutex<()>>,
     depot: Mutex<Option<Arc<Depot>>>,
@@ -49,12 +53,15 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mirror {
-    pub(crate) fn new(dir: PathBuf, object_limit: u64) -> Self {
+    /// `left` is what an earlier process left of it.
+    pub(crate) fn new(dir: PathBuf, home: String, object_limit: u64, left: Option<Depot>) -> Self {
         Self {
             dir,
+            home,
             object_limit,
+            greeting: Greeting::default(),
             fetching: Arc::default(),
-            depot: Mutex::default(),
+            depot: Mutex::new(left.map(Arc::new)),
             listings: Mutex::default(),
             used: Mutex::new(Instant::now()),
         }
@@ -74,7 +81,7 @@ impl Mirror {
 
     /// The depot, if it holds all of `ids`.
     pub(crate) fn holding(&self, ids: &[ObjectId]) -> Option<Arc<Depot>> {
-        let depot = lock(&self.depot).clone()?;
+        let depot = lock(&self.depot).clone().filter(|depot| !depot.is_broken())?;
         ids.iter().all(|id| depot.contains(id)).then_some(depot)
     }
 
@@ -83,22 +90,55 @@ impl Mirror {
         if let Some(depot) = slot.as_ref().filter(|depot| !depot.is_worn()) {
             return Ok(depot.clone());
         }
-        let depot = Arc::new(Depot::new(&self.dir, self.object_limit)?);
-        *slot = Some(depot.clone());
+        let depot = Arc::new(Depot::new(&self.dir, &self.home, self.object_limit)?);
+        if let Some(worn) = slot.replace(depot.clone()) {
+            worn.give_up();
+        }
         Ok(depot)
+    }
+
+    /// Has everything removed once nobody reads it any more.
+    pub(crate) fn give_up(&self) {
+        if let Some(depot) = lock(&self.depot).take() {
+            depot.give_up();
+        }
+    }
+
+    /// Talks to the server. If it no longer is what it was when it greeted us, it is greeted again.
+    fn converse<T>(
+        &self,
+        remote: &Remote,
+        client: &reqwest::Client,
+        waiter: &Waiter,
+        talk: impl Fn(Conversation) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let known = self.greeting.recall().is_some();
+        let open = || Conversation::open(remote, client, &self.greeting, waiter.clone());
+        match open().and_then(&talk) {
+            Err(Error::Protocol { .. } | Error::Network { .. } | Error::RepositoryNotFound { .. })
+                if known =>
+            {
+                self.greeting.forget();
+                waiter.forgive();
+                open().and_then(&talk)
+            }
+            other => other,
+        }
     }
 
     /// Lists references. Blocks.
     pub(crate) fn list(
+        &self,
         remote: &Remote,
         client: &reqwest::Client,
         prefixes: &[String],
-        waiter: Waiter,
+        waiter: &Waiter,
     ) -> Result<Found, Error> {
-        let mut conversation = Conversation::open(remote, client, waiter)?;
-        let refs = conversation.list(prefixes)?;
-        let empty = refs.is_empty() && (prefixes.is_empty() || conversation.list(&[])?.is_empty());
-        Ok(Found { refs, empty })
+        self.converse(remote, client, waiter, |mut conversation| {
+            let refs = conversation.list(prefixes)?;
+            let empty = refs.is_empty() && (prefixes.is_empty() || conversation.list(&[])?.is_empty());
+            Ok(Found { refs, empty })
+        })
     }
 
     /// Brings `want` (a commit, or a tag object that leads to `commit`) into the depot. Blocks;
@@ -110,29 +150,41 @@ impl Mirror {
         target: &Target,
         waiter: &Waiter,
     ) -> Result<Arc<Depot>, Error> {
-        let depot = self.open()?;
-        let converse = || Conversation::open(remote, client, waiter.clone());
+        let mut depot = self.open()?;
         if let Some(head) = target.within {
-            self.prove(converse()?, target.commit, head, waiter)?;
+            self.converse(remote, client, waiter, |conversation| {
+                self.prove(conversation, target.commit, head, waiter)
+            })?;
         }
-        if depot.contains(&target.want) && depot.contains(&target.commit) {
+        let offered = target.offered || target.within.is_some() || depot.may_show(&target.commit);
+        if offered && depot.contains(&target.want) && depot.contains(&target.commit) {
+            depot.add_tip(target.commit);
             return Ok(depot);
         }
         let haves = depot.tips();
         let bases = !haves.is_empty();
         let wish = Wish { wants: vec![target.want], haves, shallow: true, commits_only: false };
-        let fetched = match converse()?.fetch(&wish, &depot) {
+        let ask = |wish: &Wish| {
+            self.converse(remote, client, waiter, |conversation| conversation.fetch(wish, &depot))
+        };
+        let fetched = match ask(&wish) {
             // Some servers cannot build on what they are told we have.
             Err(Error::Protocol { .. }) if bases => {
-                let wish = Wish { haves: Vec::new(), ..wish };
-                converse()?.fetch(&wish, &depot)
+                waiter.forgive();
+                ask(&Wish { haves: Vec::new(), ..wish })
             }
             other => other,
         };
         match fetched {
             Ok(_) => {}
             Err(Error::NotOffered { .. }) if target.bare => {
-                self.fetch_everything(converse()?, &depot)?;
+                waiter.forgive();
+                // What an earlier process was shown proves nothing now.
+                if depot.is_adopted() {
+                    self.give_up();
+                    depot = self.open()?;
+                }
+                self.converse(remote, client, waiter, |talk| self.fetch_everything(talk, &depot))?;
             }
             Err(error) => return Err(error),
         }
@@ -164,7 +216,8 @@ impl Mirror {
         head: ObjectId,
         waiter: &Waiter,
     ) -> Result<(), Error> {
-        let history = Depot::new(&self.dir, self.object_limit)?;
+        // Without a tip, it is gone when it is no longer needed.
+        let history = Depot::new(&self.dir, &self.home, self.object_limit)?;
         let commits_only = conversation.can_filter();
         let wish = Wish { wants: vec![head], commits_only, ..Wish::default() };
         conversation.fetch(&wish, &history)?;
@@ -180,7 +233,7 @@ impl Mirror {
             if !seen.insert(id) {
                 continue;
             }
-            let Ok((_, raw)) = depot::read(&handle, &id, depot::STRUCTURE) else { continue };
+            let Ok((_, raw)) = history.find(&handle, &id, depot::STRUCTURE) else { continue };
             stack.extend(object::links(&raw).map(|links| links.parents).unwrap_or_default());
         }
         Err(waiter.failure().unwrap_or_else(|| missing_commit(&commit.to_string(), &waiter.url())))
@@ -196,4 +249,6 @@ pub(crate) struct Target {
     pub(crate) within: Option<ObjectId>,
     /// No reference names the commit.
     pub(crate) bare: bool,
+    /// The server has just offered it.
+    pub(crate) offered: bool,
 }

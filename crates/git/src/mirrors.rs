@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gix::ObjectId;
 use sluice_range::Range;
@@ -11,8 +12,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkout::{Checkout, FetchOptions, TagInfo};
-use crate::depot::{self, Depot};
+use crate::depot::Depot;
 use crate::error::Error;
+use crate::leftovers::Leftovers;
 use crate::limits::Limits;
 use crate::mirror::{Found, Listing, Mirror, Slot, Target, lock};
 use crate::object;
@@ -26,11 +28,13 @@ use crate::walk::{Branches, Walk};
 const LISTING_BYTES: u64 = 256 << 20;
 /// Connection pools that are kept.
 const CLIENTS: usize = 64;
+/// How often is looked for what lies idle.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// The bare mirrors under one directory, one per address and credential.
 ///
-/// Cheap to clone. Passes on the same remote share one listing and one fetch. Nothing outlives
-/// the process: a mirror is fetched anew when a commit is needed that no artifact holds.
+/// Cheap to clone. Passes on the same remote share one listing and one fetch. What an earlier process
+/// fetched is built upon.
 #[derive(Clone)]
 pub struct Mirrors(Arc<Inner>);
 
@@ -38,6 +42,8 @@ struct Inner {
     dir: PathBuf,
     limits: Limits,
     mirrors: Mutex<HashMap<[u8; 32], Arc<Mirror>>>,
+    leftovers: Leftovers,
+    swept: Mutex<Instant>,
     clients: Mutex<HashMap<[u8; 32], (reqwest::Client, Instant)>>,
     listers: Arc<Semaphore>,
     fetchers: Arc<Semaphore>,
@@ -50,19 +56,14 @@ impl std::fmt::Debug for Mirrors {
 }
 
 impl Mirrors {
-    /// Takes the directory over: what an earlier process left there is removed.
+    /// Takes the directory over, with what an earlier process left there.
     ///
     /// # Errors
-    /// When the directory cannot be made or emptied.
+    /// When the directory cannot be made or read.
     pub fn new(dir: PathBuf, limits: Limits) -> Result<Self, Error> {
-        let storage = |error: std::io::Error| Error::Storage(error.to_string());
-        std::fs::create_dir_all(&dir).map_err(storage)?;
-        for entry in std::fs::read_dir(&dir).map_err(storage)? {
-            let entry = entry.map_err(storage)?;
-            if entry.file_name().to_string_lossy().starts_with("mirror-") {
-                std::fs::remove_dir_all(entry.path()).map_err(storage)?;
-            }
-        }
+        std::fs::create_dir_all(&dir).map_err(|error| Error::Storage(error.to_string()))?;
+        let leftovers = Leftovers::find(&dir)?;
+        leftovers.sweep(limits.idle, limits.disk_bytes);
         // reqwest asks for the process-wide provider; whoever came first decides.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (listers, fetchers) = (limits.workers.max(1) * 4, limits.workers.max(1));
@@ -70,6 +71,8 @@ impl Mirrors {
             dir,
             limits,
             mirrors: Mutex::default(),
+            leftovers,
+            swept: Mutex::new(Instant::now()),
             clients: Mutex::default(),
             listers: Arc::new(Semaphore::new(listers)),
             fetchers: Arc::new(Semaphore::new(fetchers)),
@@ -194,8 +197,11 @@ impl Mirrors {
 
     fn mirror(&self, remote: &Remote) -> Arc<Mirror> {
         let mut mirrors = lock(&self.0.mirrors);
-        let limits = &self.0.limits;
-        let make = || Arc::new(Mirror::new(self.0.dir.clone(), limits.file_bytes));
+        let make = || {
+            let (home, limit) = (remote.home(), self.0.limits.file_bytes);
+            let left = self.0.leftovers.take(&home, limit);
+            Arc::new(Mirror::new(self.0.dir.clone(), home, limit, left))
+        };
         let mirror = mirrors.entry(remote.key()).or_insert_with(make).clone();
         mirror.touch();
         mirror
@@ -205,6 +211,8 @@ impl Mirrors {
         let mut key = remote.tls.key();
         let proxy = remote.proxy.as_ref().map(crate::remote::Proxy::key).unwrap_or_default();
         key.iter_mut().zip(proxy).for_each(|(a, b)| *a ^= b.rotate_left(1));
+        let plain = remote.scheme() == "http";
+        key[0] ^= u8::from(plain);
         let mut clients = lock(&self.0.clients);
         if let Some((client, used)) = clients.get_mut(&key) {
             *used = Instant::now();
@@ -215,7 +223,7 @@ impl Mirrors {
         {
             clients.remove(&oldest);
         }
-        let client = crate::http::client(&remote.tls, remote.proxy.as_ref())?;
+        let client = crate::http::client(&remote.tls, remote.proxy.as_ref(), plain)?;
         clients.insert(key, (client.clone(), Instant::now()));
         Ok(client)
     }
@@ -239,13 +247,14 @@ impl Mirrors {
             return shared.result.clone();
         }
         let (client, asked) = (self.client(remote)?, Instant::now());
-        let (owned, wanted) = (remote.clone(), prefixes.clone());
-        let job = move |waiter: Waiter| Mirror::list(&owned, &client, &wanted, waiter).map(Arc::new);
+        let (owned, wanted, listed) = (remote.clone(), prefixes.clone(), mirror.clone());
+        let job = move |waiter: Waiter| listed.list(&owned, &client, &wanted, &waiter).map(Arc::new);
         let result = self.run(&self.0.listers, remote, LISTING_BYTES, cancel, None, job).await;
         if !matches!(result, Err(Error::Cancelled)) {
             *listing = Some(Listing { asked, result: result.clone() });
         }
         drop(listing);
+        self.sweep();
         let mut listings = lock(&mirror.listings);
         // Only the map and we know the slot: nobody waits for it.
         if Arc::strong_count(&slot) == 2 {
@@ -264,9 +273,12 @@ impl Mirrors {
         let commit =
             commit_id(&resolved.hash).ok_or_else(|| missing_commit(&resolved.hash, &remote.shown()))?;
         let want = resolved.tag.as_deref().and_then(commit_id).unwrap_or(commit);
-        let within = resolved.within;
+        let (within, offered) = (resolved.within, resolved.reference.is_some());
         let mirror = self.mirror(remote);
-        let at_hand = || within.is_none().then(|| mirror.holding(&[want, commit])).flatten();
+        let at_hand = || {
+            let depot = within.is_none().then(|| mirror.holding(&[want, commit])).flatten();
+            depot.filter(|depot| offered || depot.may_show(&commit))
+        };
         if let Some(depot) = at_hand() {
             return Ok((commit, depot));
         }
@@ -279,11 +291,11 @@ impl Mirrors {
             return Ok((commit, depot));
         }
         let (client, owned, fetched) = (self.client(remote)?, remote.clone(), mirror.clone());
-        let target = Target { want, commit, within, bare: resolved.reference.is_none() };
+        let target = Target { want, commit, within, bare: !offered, offered };
         let job = move |waiter: Waiter| fetched.fetch(&owned, &client, &target, &waiter);
         let limit = self.0.limits.pack_bytes;
         let depot = self.run(&self.0.fetchers, remote, limit, cancel, Some(guard), job).await?;
-        self.evict(&mirror);
+        self.evict(Some(&mirror));
         Ok((commit, depot))
     }
 
@@ -317,18 +329,45 @@ impl Mirrors {
         result.unwrap_or_else(|_| Err(Error::Storage("a git operation broke down".to_owned())))
     }
 
+    /// Lets go of what lies idle, now and then.
+    fn sweep(&self) {
+        let mut swept = lock(&self.0.swept);
+        if swept.elapsed() > SWEEP {
+            *swept = Instant::now();
+            drop(swept);
+            self.evict(None);
+        }
+    }
+
     /// Lets go of mirrors that lie idle or take too much room. What a snapshot still reads stays
     /// on disk until it is dropped.
-    fn evict(&self, current: &Arc<Mirror>) {
+    fn evict(&self, current: Option<&Arc<Mirror>>) {
         let limits = &self.0.limits;
+        let spared = |mirror: &Arc<Mirror>| current.is_some_and(|current| Arc::ptr_eq(mirror, current));
         let mut mirrors = lock(&self.0.mirrors);
-        mirrors.retain(|_, mirror| Arc::ptr_eq(mirror, current) || mirror.used().elapsed() < limits.idle);
-        while mirrors.values().map(|mirror| mirror.bytes()).sum::<u64>() > limits.disk_bytes {
-            let others = mirrors.iter().filter(|(_, mirror)| !Arc::ptr_eq(mirror, current));
-            let Some(oldest) = others.min_by_key(|(_, mirror)| mirror.used()).map(|(key, _)| *key) else {
-                break;
-            };
-            mirrors.remove(&oldest);
+        let mut gone = Vec::new();
+        for (key, mirror) in mirrors.iter() {
+            if !spared(mirror) && mirror.used().elapsed() >= limits.idle {
+                gone.push(*key);
+            }
+        }
+        let mut size: u64 = mirrors.values().map(|mirror| mirror.bytes()).sum();
+        self.0.leftovers.sweep(limits.idle, limits.disk_bytes.saturating_sub(size));
+        if size > limits.disk_bytes {
+            let mut order: Vec<_> = mirrors.iter().filter(|(_, mirror)| !spared(mirror)).collect();
+            order.sort_unstable_by_key(|(_, mirror)| mirror.used());
+            for (key, mirror) in order {
+                if size <= limits.disk_bytes {
+                    break;
+                }
+                size = size.saturating_sub(mirror.bytes());
+                gone.push(*key);
+            }
+        }
+        for key in gone {
+            if let Some(mirror) = mirrors.remove(&key) {
+                mirror.give_up();
+            }
         }
     }
 
@@ -381,7 +420,7 @@ impl Place {
         }
         let addresses = match branches.gitmodules {
             Some(id) => {
-                let (_, text) = depot::read(&self.depot.handle(), &id, submodule::TEXT)?;
+                let (_, text) = self.depot.find(&self.depot.handle(), &id, submodule::TEXT)?;
                 submodule::addresses(&text)?
             }
             None => BTreeMap::new(),

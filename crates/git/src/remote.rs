@@ -17,7 +17,7 @@ pub struct Remote {
     pub auth: Auth,
     /// Certificates, for https.
     pub tls: Tls,
-    /// A proxy for http(s); `None` lets the process environment decide.
+    /// A proxy; `None` lets the process environment decide for http(s), and means none for ssh.
     pub proxy: Option<Proxy>,
     /// Bounds each network operation (one listing, one fetch).
     pub timeout: Duration,
@@ -100,6 +100,24 @@ impl Remote {
             add(&proxy.key());
         }
         hasher.finalize().into()
+    }
+
+    /// Where a mirror of this lies on disk: like [`Remote::key`], but without anything secret.
+    pub(crate) fn home(&self) -> String {
+        let (kind, name) = match (&self.credential, &self.auth) {
+            (Some(name), _) => ("named", name.as_str()),
+            (None, Auth::None) => ("none", ""),
+            (None, Auth::Basic { username, .. }) => ("basic", username.as_str()),
+            (None, Auth::Bearer(_)) => ("bearer", ""),
+            (None, Auth::Ssh { .. }) => ("ssh", ""),
+        };
+        let mut hasher = Sha256::new();
+        for text in [self.url.as_str(), kind, name] {
+            hasher.update((text.len() as u64).to_be_bytes());
+            hasher.update(text);
+        }
+        let hash: [u8; 32] = hasher.finalize().into();
+        hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// `http`, `https` or `ssh`.
@@ -222,7 +240,7 @@ impl Proxy {
     }
 }
 
-/// A proxy for http(s) remotes. SSH remotes are reached directly.
+/// A proxy. For ssh it must be a `socks5://` or `http://` one.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     /// `http://`, `https://` or `socks5://` address without userinfo.
@@ -287,6 +305,14 @@ mod tests {
             ..remote("https://host/a")
         };
         assert_eq!(named("x").key(), named("y").key());
+    }
+
+    #[test]
+    fn the_place_of_a_mirror_tells_no_secret() {
+        let home = |password: &str| remote(&format!("https://u:{password}@host/a")).home();
+        assert_eq!(home("one"), home("two"));
+        assert_ne!(home("one"), remote("https://host/a").home());
+        assert_ne!(home("one"), remote("https://v:one@host/a").home());
     }
 
     #[test]

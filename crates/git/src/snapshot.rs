@@ -62,7 +62,7 @@ impl Reader {
             };
             (store.clone(), view.idle.pop().unwrap_or_else(|| store.to_cache_arc()))
         };
-        let (_, bytes) = depot::read(&handle, id, limit)?;
+        let (_, bytes) = self.depot.find(&handle, id, limit)?;
         let mut view = lock();
         if view.store.as_ref().is_some_and(|current| Arc::ptr_eq(current, &store)) {
             view.idle.push(handle);

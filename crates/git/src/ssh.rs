@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
 use gix::protocol::transport::Protocol;
@@ -122,9 +123,9 @@ impl Service {
             None => String::new(),
         };
         let port = remote.url.port().unwrap_or(22);
+        let (kinds, authorities) = (known_hosts.kinds(&host, port), known_hosts.authorities(&host, port));
         let config = client::Config {
-            preferred: preferences(&remote.ssh, &known_hosts.kinds(&host, port))?,
-            nodelay: true,
+            preferred: preferences(&remote.ssh, &kinds, !authorities.is_empty())?,
             ..client::Config::default()
         };
         let verdict = Shared::default();
@@ -134,12 +135,14 @@ impl Service {
             known_hosts: known_hosts.clone(),
             verdict: verdict.clone(),
         };
-        if known_hosts.kinds(&host, port).is_empty() {
+        if kinds.is_empty() && authorities.is_empty() {
             let detail = "the host is not in known_hosts".to_owned();
             return Err(Error::HostKey { host: address(&host, port), detail });
         }
         let network = |error: russh::Error| Error::Network { url: remote.shown(), detail: error.to_string() };
-        let connection = client::connect(Arc::new(config), (host.as_str(), port), check).await;
+        let stream = crate::tunnel::connect(remote.proxy.as_ref(), &host, port).await;
+        let stream = stream.map_err(|error| network(error.into()))?;
+        let connection = client::connect_stream(Arc::new(config), stream, check).await;
         let mut connection = connection.map_err(|error| match locked(&verdict) {
             detail if !detail.is_empty() => Error::HostKey { host: address(&host, port), detail },
             _ => network(error),
@@ -208,7 +211,7 @@ async fn authenticate(
 
 /// Offers only host key algorithms for which a key is known: a server with several keys would
 /// otherwise show one that cannot be checked.
-fn preferences(algorithms: &SshAlgorithms, kinds: &[&str]) -> Result<Preferred, Error> {
+fn preferences(algorithms: &SshAlgorithms, kinds: &[&str], certificates: bool) -> Result<Preferred, Error> {
     let mut preferred = Preferred::default();
     let unknown = |name: &str| Error::Configuration(format!("unknown SSH algorithm '{name}'"));
     if !algorithms.host_key.is_empty() {
@@ -217,6 +220,9 @@ fn preferences(algorithms: &SshAlgorithms, kinds: &[&str]) -> Result<Preferred, 
             list.push(host_key_algorithm(name).ok_or_else(|| unknown(name))?);
         }
         preferred.key = Cow::Owned(list);
+    }
+    if certificates {
+        preferred.host_key_certificates = preferred.key.clone();
     }
     let known: Vec<Algorithm> =
         preferred.key.iter().filter(|algorithm| kinds.contains(&plain_name(algorithm))).cloned().collect();
@@ -305,10 +311,17 @@ impl client::Handler for HostKeyCheck {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-        let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
-            *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) =
-                "host certificates are not supported".to_owned();
-            return Ok(false);
+        let key = match key {
+            PublicKeyOrCertificate::PublicKey { key, .. } => key,
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+                let judged = self.known_hosts.judge_certificate(&self.host, self.port, certificate, now);
+                let trusted = judged.is_ok();
+                if let Err(why) = judged {
+                    *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = why.to_owned();
+                }
+                return Ok(trusted);
+            }
         };
         let bytes = key.to_bytes().unwrap_or_default();
         let fingerprint = key.fingerprint(HashAlg::Sha256);
@@ -349,13 +362,13 @@ mod tests {
         let names = |kinds: &[&str], list: &[&str]| -> Vec<String> {
             let host_key = list.iter().map(|name| (*name).to_owned()).collect();
             let algorithms = SshAlgorithms { host_key, ..SshAlgorithms::default() };
-            let preferred = preferences(&algorithms, kinds).unwrap();
+            let preferred = preferences(&algorithms, kinds, false).unwrap();
             preferred.key.iter().map(ToString::to_string).collect()
         };
         assert_eq!(names(&["ssh-rsa"], &[]), ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"]);
         assert_eq!(names(&["ssh-ed25519"], &[]), ["ssh-ed25519"]);
         assert_eq!(names(&["ssh-rsa", "ssh-ed25519"], &["rsa-sha2-256"]), ["rsa-sha2-256"]);
         let algorithms = SshAlgorithms { kex: vec!["none".to_owned()], ..SshAlgorithms::default() };
-        assert!(preferences(&algorithms, &[]).is_err());
+        assert!(preferences(&algorithms, &[], false).is_err());
     }
 }

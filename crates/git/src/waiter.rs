@@ -97,6 +97,11 @@ impl Waiter {
         self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Forgets a failure that is answered by another attempt.
+    pub(crate) fn forgive(&self) {
+        *self.0.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     pub(crate) fn url(&self) -> String {
         self.0.url.clone()
     }

@@ -68,7 +68,7 @@ impl Walk {
         prefix: &RelPath,
     ) -> Result<Branches, Error> {
         let handle = depot.handle();
-        let read = |id: ObjectId| depot::read(&handle, &id, depot::STRUCTURE).map_err(Error::from);
+        let read = |id: ObjectId| depot.find(&handle, &id, depot::STRUCTURE).map_err(Error::from);
         let (_, raw) = read(commit)?;
         let malformed = |path: &RelPath| hostile(commit, path.as_str(), "is malformed");
         let root = object::links(&raw).ok_or_else(|| malformed(prefix))?.tree;

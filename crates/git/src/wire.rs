@@ -3,10 +3,9 @@
 //! One round is enough: the haves are the few tips that the mirror holds completely, and `done`
 //! follows at once.
 
-use std::path::Path;
+use std::io;
 
 use gix::ObjectId;
-use gix::odb::pack;
 use gix::progress::Discard;
 use gix::protocol::fetch::{Arguments, Response};
 use gix::protocol::handshake::Ref;
@@ -18,7 +17,9 @@ use gix::protocol::{Command, Handshake, LsRefsCommand};
 
 use crate::depot::Depot;
 use crate::error::Error;
+use crate::greeting::Greeting;
 use crate::http::HttpSession;
+use crate::pack::PackError;
 use crate::remote::Remote;
 use crate::waiter::Waiter;
 
@@ -59,11 +60,16 @@ pub(crate) struct Conversation {
 
 impl Conversation {
     /// Connects. Blocks.
-    pub(crate) fn open(remote: &Remote, client: &reqwest::Client, waiter: Waiter) -> Result<Self, Error> {
+    pub(crate) fn open(
+        remote: &Remote,
+        client: &reqwest::Client,
+        greeting: &Greeting,
+        waiter: Waiter,
+    ) -> Result<Self, Error> {
         let mut transport: Box<dyn Transport> = if remote.scheme() == "ssh" {
             Box::new(crate::ssh::open(remote, waiter.clone())?)
         } else {
-            let session = HttpSession::new(remote, client.clone(), waiter.clone())?;
+            let session = HttpSession::new(remote, client.clone(), greeting.clone(), waiter.clone())?;
             let url = gix::url::parse(gix::bstr::BStr::new(remote.url.as_str()))
                 .map_err(|_| Error::Configuration("address is not understood".to_owned()))?;
             Box::new(http::Transport::new_http(session, url, Protocol::V2, false))
@@ -172,48 +178,28 @@ impl Conversation {
             }
             std::ops::ControlFlow::Continue(())
         })));
-        let taken = depot.take(&mut reader, !wish.haves.is_empty(), waiter.interrupt());
+        let taken = depot.take(&mut reader, waiter.interrupt());
         if taken.is_ok() {
             // What follows the pack is a flush, and then the connection is free for the next one.
-            let _ = std::io::copy(&mut reader, &mut std::io::sink());
+            let _ = io::copy(&mut reader, &mut io::sink());
         }
-        taken.map_err(|error| match (waiter.failure(), error) {
-            (Some(failure), _) => failure,
-            (None, Error::Limit { limit, .. }) => Error::Limit { url: waiter.url(), limit },
-            (None, error) => error,
-        })
+        taken.map_err(|error| waiter.failure().unwrap_or_else(|| untaken(&waiter, error)))
     }
 }
 
-/// Where packs come to lie, and what gix made of one.
-pub(crate) fn write_pack(
-    reader: &mut dyn std::io::BufRead,
-    dir: &Path,
-    bases: Option<gix::odb::HandleArc>,
-    alloc: usize,
-    interrupt: &std::sync::atomic::AtomicBool,
-) -> Result<pack::bundle::write::Outcome, Error> {
-    let options = pack::bundle::write::Options {
-        thread_limit: Some(2),
-        alloc_limit_bytes: Some(alloc),
-        ..Default::default()
-    };
-    pack::Bundle::write_to_directory(
-        reader,
-        Some(dir),
-        &mut Discard,
-        interrupt,
-        bases,
-        gix::hash::Kind::Sha1,
-        options,
-    )
-    .map_err(|error| match describe(&error) {
-        // gix says so of whatever is larger than it was allowed to allocate.
-        words if words.contains("too large to fit in memory") => {
-            Error::Limit { url: String::new(), limit: format!("{alloc} bytes for one file") }
+/// Why a pack was not taken, where nothing that happened before explains it.
+fn untaken(waiter: &Waiter, error: PackError) -> Error {
+    let url = waiter.url();
+    match error {
+        PackError::TooLarge(limit) => Error::Limit { url, limit: format!("{limit} bytes for one file") },
+        PackError::Source(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Error::Network { url, detail: "the connection was closed early".to_owned() }
         }
-        words => Error::Storage(words),
-    })
+        PackError::Source(error) => Error::Network { url, detail: clip(&error.to_string()) },
+        PackError::Damaged(_) | PackError::Base(_) => Error::Protocol { url, detail: error.to_string() },
+        PackError::Interrupted => Error::Cancelled,
+        PackError::Io(error) => Error::Storage(error.to_string()),
+    }
 }
 
 fn agent() -> gix::protocol::command::Feature {

@@ -3,11 +3,14 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use russh::keys::{Algorithm, EcdsaCurve, PrivateKey};
-use sluice_git::{Auth, Error, IdentityError, KnownHosts, Remote, SshIdentity};
+use russh::keys::ssh_key::certificate::{Builder, CertType};
+use russh::keys::{Algorithm, Certificate, EcdsaCurve, PrivateKey};
+use sluice_git::{Auth, Error, IdentityError, KnownHosts, Proxy, Remote, SshIdentity};
 use support::repository::Repository;
+use support::socks;
 use support::ssh::{Server, key, known};
 use support::{Client, adjusted, branch, text};
 
@@ -134,6 +137,111 @@ async fn a_silent_server_costs_the_timeout_and_no_more() {
     remote.timeout = Duration::from_millis(100);
     let error = Client::new().resolve(&remote, &branch("main")).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn ssh_goes_through_socks_and_connect_proxies() {
+    let (dir, _app) = repository();
+    let (host, ours) = (key(Algorithm::Ed25519), key(Algorithm::Ed25519));
+    let server = Server::start(dir.path(), vec![host.clone()], &ours, true).await;
+    let known = known(server.address.unwrap(), &host);
+    let pair = |password: &str| Some(("user".to_owned(), password.to_owned().into()));
+    let (open, guarded, connect) =
+        (socks::socks(None).await, socks::socks(Some(("user", "pass"))).await, socks::connect().await);
+    for ((address, count), credentials, works) in [
+        (&open, None, true),
+        (&guarded, pair("pass"), true),
+        (&guarded, pair("hunter2"), false),
+        (&guarded, None, false),
+        (&connect, pair("pass"), true),
+        (&connect, pair("hunter2"), false),
+    ] {
+        let mut remote = remote(&server.url("app"), &ours, &known);
+        remote.proxy = Some(Proxy { address: address.clone(), credentials });
+        let before = count.load(Ordering::Relaxed);
+        let resolved = Client::new().resolve(&remote, &branch("main")).await;
+        assert_eq!(resolved.is_ok(), works, "{address} {resolved:?}");
+        assert!(count.load(Ordering::Relaxed) > before);
+        if let Err(error) = resolved {
+            assert!(matches!(error, Error::Network { .. }), "{error}");
+            assert!(
+                error.to_string().contains("by way of the proxy") && !error.to_string().contains("hunter2")
+            );
+        }
+    }
+}
+
+/// A certificate for `host`, valid from one time to another.
+fn certificate(
+    authority: &PrivateKey,
+    key: &PrivateKey,
+    host: &str,
+    times: (u64, u64),
+    kind: CertType,
+) -> Certificate {
+    let mut rng = russh::keys::key::safe_rng();
+    let mut builder = Builder::new_with_random_nonce(&mut rng, key.public_key(), times.0, times.1).unwrap();
+    builder.cert_type(kind).unwrap().key_id("test").unwrap().valid_principal(host).unwrap();
+    builder.sign(authority).unwrap()
+}
+
+#[tokio::test]
+async fn a_host_certificate_counts_where_its_authority_is_known() {
+    let (dir, _app) = repository();
+    let (host, ours) = (key(Algorithm::Ed25519), key(Algorithm::Ed25519));
+    let (authority, stranger) =
+        (key(Algorithm::Ed25519), key(Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }));
+    let always = (0, u64::from(u32::MAX) * 2);
+    let good = certificate(&authority, &host, "127.0.0.1", always, CertType::Host);
+    let line = |marker: &str, key: &PrivateKey| {
+        format!("@{marker} 127.0.0.1,[127.0.0.1]:* {}\n", key.public_key().to_openssh().unwrap())
+    };
+    let trusted = line("cert-authority", &authority);
+    for (what, certificate, known, works) in [
+        ("trusted", good.clone(), trusted.clone(), true),
+        ("unknown authority", good.clone(), line("cert-authority", &stranger), false),
+        ("revoked authority", good.clone(), format!("{trusted}{}", line("revoked", &authority)), false),
+        ("revoked key", good.clone(), format!("{trusted}{}", line("revoked", &host)), false),
+        (
+            "another host's",
+            certificate(&authority, &host, "other", always, CertType::Host),
+            trusted.clone(),
+            false,
+        ),
+        (
+            "a pattern",
+            certificate(&authority, &host, "127.0.*", always, CertType::Host),
+            trusted.clone(),
+            true,
+        ),
+        (
+            "expired",
+            certificate(&authority, &host, "127.0.0.1", (0, 1000), CertType::Host),
+            trusted.clone(),
+            false,
+        ),
+        (
+            "a user's",
+            certificate(&authority, &host, "127.0.0.1", always, CertType::User),
+            trusted.clone(),
+            false,
+        ),
+    ] {
+        let server = Server::certified(dir.path(), vec![host.clone()], vec![certificate], &ours, true).await;
+        let resolved =
+            Client::new().resolve(&remote(&server.url("app"), &ours, &known), &branch("main")).await;
+        assert_eq!(resolved.is_ok(), works, "{what}: {resolved:?}");
+        if let Err(error) = resolved {
+            assert!(matches!(error, Error::HostKey { .. }), "{what}: {error}");
+        }
+    }
+    // Without a certificate, an authority proves nothing.
+    let server = Server::start(dir.path(), vec![host], &ours, true).await;
+    let error = Client::new()
+        .resolve(&remote(&server.url("app"), &ours, &trusted), &branch("main"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::HostKey { .. }), "{error}");
 }
 
 #[test]

@@ -10,9 +10,9 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use sluice_git::{Auth, Error, Proxy, Remote, Tls};
 use support::http::{Behaviour, Server};
 use support::repository::Repository;
+use support::socks::socks;
 use support::{Client, adjusted, branch, remote, text};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 fn repository() -> tempfile::TempDir {
@@ -123,40 +123,11 @@ fn rcgen_der(pem: &str) -> rustls::pki_types::CertificateDer<'static> {
     rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
 }
 
-/// A SOCKS5 proxy for one address kind, and a counter of what went through.
-async fn socks() -> (String, Arc<std::sync::atomic::AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counter = count.clone();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            tokio::spawn(async move {
-                let mut greeting = [0; 2];
-                client.read_exact(&mut greeting).await.unwrap();
-                let mut methods = vec![0; usize::from(greeting[1])];
-                client.read_exact(&mut methods).await.unwrap();
-                client.write_all(&[5, 0]).await.unwrap();
-                let mut request = [0; 10];
-                client.read_exact(&mut request).await.unwrap();
-                assert_eq!(request[3], 1, "an IPv4 address");
-                let ip = std::net::Ipv4Addr::new(request[4], request[5], request[6], request[7]);
-                let port = u16::from_be_bytes([request[8], request[9]]);
-                let mut server = TcpStream::connect((ip, port)).await.unwrap();
-                client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    (format!("socks5://{address}"), count)
-}
-
 #[tokio::test]
 async fn traffic_goes_through_the_proxy() {
     let dir = repository();
     let server = Server::start(dir.path()).await;
-    let (address, count) = socks().await;
+    let (address, count) = socks(None).await;
     let remote =
         adjusted(&server.url("app"), |remote| remote.proxy = Some(Proxy { address, credentials: None }));
     Client::new().checkout(&remote, &branch("main")).await.unwrap();

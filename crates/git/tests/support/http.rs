@@ -23,6 +23,8 @@ pub(crate) struct Behaviour {
     pub(crate) old: bool,
     /// Stop in the middle of answers to `POST` requests that are longer than this.
     pub(crate) stall: Option<Arc<std::sync::atomic::AtomicUsize>>,
+    /// So many `POST` requests are answered with 404.
+    pub(crate) lost: Option<Arc<std::sync::atomic::AtomicUsize>>,
     /// Send requests for `info/refs` elsewhere.
     pub(crate) redirect: Option<String>,
 }
@@ -117,6 +119,12 @@ async fn serve(State(service): State<Arc<Service>>, request: Request) -> Respons
     let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if service.behaviour.authorization.is_some() && service.behaviour.authorization.as_deref() != given {
         return StatusCode::UNAUTHORIZED.into_response();
+    }
+    if let Some(lost) = service.behaviour.lost.as_ref().filter(|_| parts.method == "POST") {
+        use std::sync::atomic::Ordering::Relaxed;
+        if lost.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return StatusCode::NOT_FOUND.into_response();
+        }
     }
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let mut command = tokio::process::Command::new("git");

@@ -3,6 +3,7 @@
 
 pub(crate) mod http;
 pub(crate) mod repository;
+pub(crate) mod socks;
 pub(crate) mod ssh;
 
 use std::time::Duration;
@@ -25,6 +26,14 @@ impl Client {
 
     pub(crate) fn limited(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let mirrors = Mirrors::new(dir.path().join("git"), limits).unwrap();
+        Self { mirrors, dir }
+    }
+
+    /// Another process on the same directory, after this one.
+    pub(crate) fn restarted(self, limits: Limits) -> Self {
+        let Self { mirrors, dir } = self;
+        drop(mirrors);
         let mirrors = Mirrors::new(dir.path().join("git"), limits).unwrap();
         Self { mirrors, dir }
     }

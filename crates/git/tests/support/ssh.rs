@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use russh::keys::{Algorithm, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 use russh::server::{Auth, Handler, Msg, Server as _, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,8 +33,20 @@ pub(crate) fn known(address: SocketAddr, key: &PrivateKey) -> String {
 
 impl Server {
     pub(crate) async fn start(root: &Path, keys: Vec<PrivateKey>, client: &PrivateKey, modern: bool) -> Self {
+        Self::certified(root, keys, Vec::new(), client, modern).await
+    }
+
+    /// With certificates for its keys.
+    pub(crate) async fn certified(
+        root: &Path,
+        keys: Vec<PrivateKey>,
+        certificates: Vec<Certificate>,
+        client: &PrivateKey,
+        modern: bool,
+    ) -> Self {
         let config = russh::server::Config {
             keys,
+            certificates,
             auth_rejection_time: std::time::Duration::ZERO,
             auth_rejection_time_initial: Some(std::time::Duration::ZERO),
             ..russh::server::Config::default()

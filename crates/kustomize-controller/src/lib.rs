@@ -64,7 +64,7 @@ pub const PROGRAM: Program = Program {
 
 /// The command line, for documentation.
 pub fn command() -> clap::Command {
-    <args::Args as clap::Args>::augment_args(clap::Command::new(PROGRAM.name).version(PROGRAM.version))
+    sluice_runtime::args::command::<args::Args>(PROGRAM)
 }
 
 /// Runs the controller until the host stops.
@@ -88,6 +88,7 @@ pub async fn drive(options: options::Options, host: Host) -> anyhow::Result<()> 
         concurrency: options.concurrent,
         owned: &[condition::HEALTHY],
         progress: Some("Reconciliation in progress"),
+        suspension_settles: false,
         deadline: |object: &Kustomization| object.timeout() + GRACE,
     };
     let context = Arc::new(context::Context::new(options, &host, handle.clone())?);

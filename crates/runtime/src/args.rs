@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{ArgAction, ValueEnum};
 use sluice_types::GoDuration;
 
+use crate::program::Program;
 use crate::schedule::Pacing;
 use crate::watch::WatchScope;
 
@@ -187,9 +188,12 @@ pub fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// The command line of a controller whose flags are `A`.
-pub(crate) fn command<A: clap::Args>(name: &'static str, version: &'static str) -> clap::Command {
+pub fn command<A: clap::Args>(program: Program) -> clap::Command {
+    // A command line lives as long as the process.
+    let concurrent: &'static str = program.concurrent.to_string().leak();
     // As with Go's flags, the last mention of a flag wins.
-    A::augment_args(clap::Command::new(name).version(version).args_override_self(true))
+    let command = clap::Command::new(program.name).version(program.version).args_override_self(true);
+    A::augment_args(command).mut_arg("concurrent", |arg| arg.default_value(concurrent))
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@ use clap::FromArgMatches;
 
 use super::*;
 
+const PROGRAM: Program = Program { name: "test-controller", version: "v0", concurrent: 3, gates: &[] };
+
 fn parse(flags: &[&str]) -> Result<HostArgs, clap::Error> {
     let line = std::iter::once("test-controller").chain(flags.iter().copied());
-    let matches = command::<HostArgs>("test-controller", "v0").try_get_matches_from(line)?;
+    let matches = command::<HostArgs>(PROGRAM).try_get_matches_from(line)?;
     HostArgs::from_arg_matches(&matches)
 }
 
@@ -14,6 +16,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(args.metrics_addr, ":8080");
     assert_eq!(args.health_addr, ":9440");
     assert_eq!(args.events_addr, "");
+    assert_eq!(args.concurrent, Some(3));
     assert_eq!(args.requeue_dependency.0, Duration::from_secs(30));
     assert_eq!(args.leader_election_lease_duration.0, Duration::from_secs(35));
     assert_eq!(args.leader_election_renew_deadline.0, Duration::from_secs(30));

@@ -36,6 +36,8 @@ pub struct Wiring<K> {
     pub owned: &'static [&'static str],
     /// Message of Ready=Unknown while passes are in progress; `None` repeats the message of the progress.
     pub progress: Option<&'static str>,
+    /// Whether suspending an object settles its generation. It is no longer stalled then.
+    pub suspension_settles: bool,
     /// After this time a pass is cancelled, and a moment later aborted. A safety net: passes keep their own time.
     pub deadline: fn(&K) -> Duration,
 }

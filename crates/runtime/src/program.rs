@@ -48,9 +48,7 @@ where
     W: FnOnce(A, Host) -> F,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let parsed = command::<A>(program.name, program.version)
-        .try_get_matches()
-        .and_then(|matches| A::from_arg_matches(&matches));
+    let parsed = command::<A>(program).try_get_matches().and_then(|matches| A::from_arg_matches(&matches));
     let args = match parsed {
         Ok(args) => args,
         Err(error) => {

@@ -94,6 +94,22 @@ pub(crate) fn progressing<F: Clone + Default>(
     status
 }
 
+/// The status of an object that was suspended: its generation needs nothing more, so nothing is stalled.
+/// What it said of its state stays, and so does that something was underway.
+pub(crate) fn suspended<F>(mut status: Status<F>, generation: i64) -> Status<F> {
+    if status.conditions.is_empty() {
+        return status;
+    }
+    status.observed_generation = Some(generation);
+    status.conditions.retain(|condition| condition.kind != STALLED);
+    for condition in &mut status.conditions {
+        if condition.kind == RECONCILING {
+            PROGRESSING_WITH_RETRY.as_str().clone_into(&mut condition.reason);
+        }
+    }
+    status
+}
+
 struct Summary<'a> {
     conditions: Vec<Want<'a>>,
     /// True when the generation was dealt with to an end, good or bad.

@@ -183,3 +183,16 @@ fn progress_shows_facts_before_the_end() {
         ["Reconciling=True/Progressing: building", "Ready=Unknown/Progressing: in progress"]
     );
 }
+
+#[test]
+fn suspending_settles_the_generation_and_ends_a_stall() {
+    let stalled = run(None, &failed(Retry::OnChange), &[], 1);
+    let after = suspended(stalled, 2);
+    assert_eq!(after.observed_generation, Some(2));
+    assert_eq!(after.conditions.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), [READY]);
+    let retrying = run(None, &failed(Retry::Backoff), &[], 1);
+    let after = suspended(retrying.clone(), 2);
+    assert_eq!(shape(&after), shape(&retrying));
+    assert_eq!(after.observed_generation, Some(2));
+    assert_eq!(suspended(Status::<()>::default(), 2), Status::default());
+}

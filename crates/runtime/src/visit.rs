@@ -168,12 +168,13 @@ where
         self.failures.clear(key);
         lock(&self.waits).remove(key);
         let requested_at = object.requested_at().map(str::to_owned);
+        let (generation, settles) = (object.generation(), self.wiring.suspension_settles);
         let make = |previous: Option<&Status<K::Facts>>| {
             let mut status = previous.cloned().unwrap_or_default();
             if requested_at.is_some() {
                 status.last_handled_reconcile_at.clone_from(&requested_at);
             }
-            status
+            if settles { crate::settle::suspended(status, generation) } else { status }
         };
         match self.records.write_status(object, make, |_, _| true).await {
             Ok(_) => (None, None),

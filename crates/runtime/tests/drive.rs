@@ -66,6 +66,7 @@ fn start_in(fake: &Fake, script: Script, scope: WatchScope) -> Run {
         concurrency: 2,
         owned: &["FetchFailed"],
         progress: None,
+        suspension_settles: true,
         deadline: |_| Duration::from_secs(600),
     };
     let (handle, script) = (Handle::new(), Arc::new(script));

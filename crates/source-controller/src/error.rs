@@ -34,8 +34,12 @@ pub(crate) enum Error {
     /// The API server could not be asked about an include.
     #[error("could not get resource for include '{name}': {why}")]
     IncludeUnknown { name: String, why: String },
-    #[error("{}{}{}", prefix(.0), .0, remedy(.0))]
-    Git(#[from] sluice_git::Error),
+    #[error("{}{error}{advice}", prefix(.error))]
+    Git {
+        error: sluice_git::Error,
+        /// What to do about it, led by `: `.
+        advice: String,
+    },
     #[error("public keys secret error: {0}")]
     Keys(String),
     #[error(transparent)]
@@ -58,15 +62,6 @@ fn prefix(error: &sluice_git::Error) -> &'static str {
         // Its text is complete.
         sluice_git::Error::SparseMissing(_) => "",
         _ => "failed to checkout and determine revision: ",
-    }
-}
-
-fn remedy(error: &sluice_git::Error) -> &'static str {
-    match error {
-        sluice_git::Error::Limit { .. } => {
-            ": make the repository smaller, or raise --git-file-max-size or --git-fetch-max-size of the controller"
-        }
-        _ => "",
     }
 }
 
@@ -99,7 +94,7 @@ impl Error {
             | Self::Token(_)
             | Self::Provider { .. }
             | Self::Gate
-            | Self::Git(_) => condition::FETCH_FAILED,
+            | Self::Git { .. } => condition::FETCH_FAILED,
             Self::IncludeMissing(_)
             | Self::IncludeWithoutArtifact(_)
             | Self::IncludeCycle(_)
@@ -121,8 +116,8 @@ impl Error {
             Self::IncludeMissing(_) | Self::IncludeUnknown { .. } => reason::NOT_FOUND,
             Self::IncludeWithoutArtifact(_) => reason::NO_ARTIFACT,
             Self::IncludeCycle(_) => reason::SOURCE_UNAVAILABLE,
-            Self::Git(Git::EmptyRemote) => reason::EMPTY_GIT_REPOSITORY,
-            Self::Git(_) => reason::GIT_OPERATION_FAILED,
+            Self::Git { error: Git::EmptyRemote, .. } => reason::EMPTY_GIT_REPOSITORY,
+            Self::Git { .. } => reason::GIT_OPERATION_FAILED,
             Self::Keys(_) => reason::VERIFICATION_ERROR,
             Self::Signature(VerifyError::Mode) => reason::INVALID_VERIFICATION_MODE,
             Self::Signature(VerifyError::Unsigned(_)) => reason::INVALID_GIT_OBJECT,
@@ -145,12 +140,12 @@ impl Error {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Cancelled
-            | Self::Git(sluice_git::Error::Cancelled)
+            | Self::Git { error: sluice_git::Error::Cancelled, .. }
             | Self::Store(sluice_artifact::Error::Cancelled) => Class::Again,
             Self::IncludeMissing(_) | Self::IncludeWithoutArtifact(_) => Class::Waiting,
             Self::Url(_) | Self::Gate | Self::IncludeCycle(_) => Class::Failed(Retry::OnChange),
             Self::Provider { retry, .. } => Class::Failed(*retry),
-            Self::Git(error) => Class::Failed(error.retry()),
+            Self::Git { error, .. } => Class::Failed(error.retry()),
             Self::Token(error) => Class::Failed(error.retry()),
             Self::Signature(error) => Class::Failed(error.retry()),
             Self::Store(error) | Self::Removal(error) => Class::Failed(error.retry()),

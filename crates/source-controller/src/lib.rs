@@ -8,6 +8,7 @@
 //! signature does not hold, never writes to the cluster beyond its own kinds. Only its own binary, tests and
 //! tools may use it.
 
+mod advice;
 pub mod args;
 mod credentials;
 mod error;
@@ -51,7 +52,7 @@ pub const PROGRAM: Program = Program {
 
 /// The command line, for documentation.
 pub fn command() -> clap::Command {
-    <SourceArgs as clap::Args>::augment_args(clap::Command::new(PROGRAM.name).version(PROGRAM.version))
+    sluice_runtime::args::command::<SourceArgs>(PROGRAM)
 }
 
 /// Key of artifact metadata: digest of the public keys that the commit was verified with.

@@ -231,7 +231,7 @@ fn left_out(checkout: &Checkout) -> Note {
     let links = if skipped.symlinks == 1 { "link" } else { "links" };
     let text =
         format!("artifact leaves out {} symbolic {links}: {}{more}", skipped.symlinks, names.join(", "));
-    Note::trace(reason::NEW_ARTIFACT, text)
+    Note::info(reason::NEW_ARTIFACT, text)
 }
 
 /// Waits for a step; if that takes long, the status says what is going on.

@@ -85,11 +85,13 @@ impl Ledger {
             let fresh = self.former.as_ref().is_none_or(|former| former.digest != artifact.digest);
             let reason =
                 if fresh { Some(reason::NEW_ARTIFACT) } else { self.failing.then_some(common::SUCCEEDED) };
-            notes.extend(self.left_out.take().filter(|_| fresh));
+            let about = |note: Note| {
+                note.with(keys::source::REVISION, artifact.revision.clone())
+                    .with(keys::source::DIGEST, artifact.digest.clone())
+            };
+            notes.extend(self.left_out.take().filter(|_| fresh).map(about));
             notes.push(match reason {
-                Some(reason) => Note::info(reason, text)
-                    .with(keys::source::REVISION, artifact.revision.clone())
-                    .with(keys::source::DIGEST, artifact.digest.clone()),
+                Some(reason) => about(Note::info(reason, text)),
                 None => done,
             });
         }

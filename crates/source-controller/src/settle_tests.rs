@@ -45,8 +45,12 @@ fn notes(pass: &Pass<GitRepositoryFacts>) -> Vec<(Severity, &'static str)> {
     pass.notes.iter().map(|note| (note.severity, note.reason.as_str())).collect()
 }
 
+fn git(error: sluice_git::Error) -> Error {
+    Error::Git { error, advice: String::new() }
+}
+
 fn fetch_failure() -> Error {
-    Error::Git(sluice_git::Error::RepositoryNotFound { url: "https://git.example.com/x".into() })
+    git(sluice_git::Error::RepositoryNotFound { url: "https://git.example.com/x".into() })
 }
 
 #[test]
@@ -205,11 +209,9 @@ fn a_missing_include_parks_the_object_until_it_moves() {
 
 #[test]
 fn a_pass_that_was_overtaken_says_nothing() {
-    for error in [
-        Error::Cancelled,
-        Error::Git(sluice_git::Error::Cancelled),
-        Error::Store(sluice_artifact::Error::Cancelled),
-    ] {
+    for error in
+        [Error::Cancelled, git(sluice_git::Error::Cancelled), Error::Store(sluice_artifact::Error::Cancelled)]
+    {
         let pass = Ledger::default().failed(&error, &here(), AGAIN);
         assert_eq!((pass.verdict, pass.notes.len()), (Verdict::Again, 0));
     }
@@ -220,7 +222,7 @@ fn texts_are_those_that_people_search_for() {
     for (error, text) in [
         (Error::IncludeWithoutArtifact("lib".into()), "no artifact available for include 'lib'"),
         (
-            Error::Git(sluice_git::Error::EmptyRemote),
+            git(sluice_git::Error::EmptyRemote),
             "failed to checkout and determine revision: git repository is empty",
         ),
         (Error::Keys("x".into()), "public keys secret error: x"),
@@ -232,6 +234,6 @@ fn texts_are_those_that_people_search_for() {
     ] {
         assert_eq!(error.to_string(), text);
     }
-    let sparse = Error::Git(sluice_git::Error::SparseMissing("x".into())).to_string();
+    let sparse = git(sluice_git::Error::SparseMissing("x".into())).to_string();
     assert!(sparse.starts_with("failed to sparse checkout directories : "), "{sparse}");
 }

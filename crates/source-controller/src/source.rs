@@ -8,6 +8,7 @@ use sluice_types::RelPath;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
+use crate::advice::{Credentials, advice};
 use crate::error::Error;
 use crate::request::Request;
 
@@ -31,7 +32,8 @@ impl Source {
         context: &Context,
         cancel: &CancellationToken,
     ) -> Result<Resolved, Error> {
-        Ok(context.mirrors.resolve(&self.request.remote, &self.request.reference, cancel).await?)
+        let Request { remote, reference, .. } = &self.request;
+        context.mirrors.resolve(remote, reference, cancel).await.map_err(|error| self.explain(error))
     }
 
     pub(crate) async fn fetch(
@@ -40,7 +42,18 @@ impl Source {
         resolved: &Resolved,
         cancel: &CancellationToken,
     ) -> Result<Checkout, Error> {
-        Ok(context.mirrors.fetch(&self.request.remote, resolved, &self.request.fetch, cancel).await?)
+        let Request { remote, fetch, .. } = &self.request;
+        context.mirrors.fetch(remote, resolved, fetch, cancel).await.map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: sluice_git::Error) -> Error {
+        let from = Credentials {
+            namespace: &self.namespace,
+            secret: self.request.secret.as_deref(),
+            provider: self.request.provider,
+        };
+        let advice = advice(&error, &self.request.remote, from);
+        Error::Git { error, advice }
     }
 }
 

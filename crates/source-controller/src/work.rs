@@ -58,6 +58,7 @@ pub async fn work(options: Options, host: Host) -> anyhow::Result<()> {
         concurrency: host.concurrent,
         owned: OWNED,
         progress: None,
+        suspension_settles: true,
         deadline: |object: &GitRepository| object.timeout().saturating_mul(3).saturating_add(PACKING),
     };
     let serving =

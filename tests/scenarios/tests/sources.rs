@@ -164,6 +164,7 @@ async fn a_suspended_repository_answers_nudges_and_does_nothing_else() {
     let rested = stage.nudge("apps", "suspended").await.unwrap();
     assert_eq!(artifact(&rested), artifact(&before));
     assert_eq!(says(&rested, "Ready"), says(&before, "Ready"));
+    assert!(observed(&rested), "suspending settles the generation");
     stage.add_repository("apps", json!({"suspend": false})).await.unwrap();
     stage.fetched("apps", &second).await.unwrap();
     stage.end().await.unwrap();

@@ -2,7 +2,9 @@
 //!
 //! Figures of the embedded API tell whether the controllers changed; only those of a real server compare with Flux's.
 
+mod ceiling;
 mod chain;
+mod costs;
 mod figures;
 mod fleet;
 mod floor;
@@ -11,12 +13,14 @@ mod load;
 mod one;
 mod source;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use sluice_testkit::Workloads;
 
+use crate::clearing::clear;
+use crate::resources::{install_crds, namespace};
 use crate::world::{Options, World};
 use figures::Report;
 
@@ -77,13 +81,22 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let mut report = Report::new(args.server.is_some(), args.concurrent);
     let scenarios = if args.only.is_empty() { Scenario::value_variants() } else { &args.only };
     let scaled = |full: usize| ((full as f64 * args.scale) as usize).max(1);
-    if matches!(args.suite, Suite::Cluster) {
-        floor::measure(&mut report, args.server.as_deref(), scaled(1000)).await?;
-    }
+    let server = match args.suite {
+        Suite::Loop => args.server.as_deref(),
+        Suite::Cluster => {
+            let server = args.server.as_deref();
+            let server =
+                server.context("`bench cluster` needs --server KUBECONFIG (see `cargo xtask cluster up`)")?;
+            prepare(server).await?;
+            ceiling::measure(&mut report, server, scaled(2000)).await?;
+            report.floor = Some(floor::measure(&mut report, server, scaled(1000)).await?);
+            Some(server)
+        }
+    };
     for scenario in scenarios {
         // Each scenario begins with processes that remember nothing.
         let options =
-            Options { server: args.server.clone(), concurrent: args.concurrent, log_level: "error" };
+            Options { server: server.map(PathBuf::from), concurrent: args.concurrent, log_level: "error" };
         let mut world = World::start(options).await?;
         let _workloads = Workloads::start(world.client.clone());
         report.begin(&format!("{scenario:?}").to_lowercase());
@@ -98,10 +111,23 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             Scenario::Idle => chain::ending(&mut report, &mut world, 20).await?,
         }
         report.git(&world.git);
+        let (client, server) = (world.client.clone(), server.is_some());
+        drop(world);
+        if server {
+            clear(&client, fleet::NAMESPACE).await?;
+        }
     }
     report.print();
     if let Some(path) = &args.json {
         report.write(path)?;
     }
     Ok(())
+}
+
+/// The definitions and an empty namespace.
+async fn prepare(server: &Path) -> Result<()> {
+    let client = crate::world::client(server).await?;
+    install_crds(&client).await?;
+    namespace(&client, fleet::NAMESPACE).await?;
+    clear(&client, fleet::NAMESPACE).await
 }

@@ -5,15 +5,23 @@ mod credentials;
 mod processes;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Subcommand, ValueEnum};
 
+use crate::resources;
 use binaries::Binaries;
 pub(crate) use binaries::helm;
 use credentials::Credentials;
 use processes::Processes;
 pub(crate) use processes::free_port;
+
+/// How long the server may take to delete what the scenarios gave back.
+const CLEAN_WITHIN: Duration = Duration::from_secs(120);
+
+/// How the namespaces of all stories begin.
+const STORIES: [&str; 6] = ["scenario-", "roles-", "swap", "kubectl-", "conformance-", "watches-"];
 
 /// `cargo xtask cluster …`
 #[derive(clap::Args)]
@@ -92,6 +100,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Test { flags } => {
             let dir = args.dir.unwrap_or_else(|| cache.join(format!("test-{}", std::process::id())));
             let kubeconfig = up(&cache, &dir, args.version, &UpArgs::default()).await?;
+            println!("servers in {}", dir.display());
             let outcome = check_on(&kubeconfig, &cache, &flags).await;
             down(&dir)?;
             outcome
@@ -117,7 +126,6 @@ async fn up(cache: &Path, dir: &Path, version: Version, options: &UpArgs) -> Res
     let credentials = Credentials::write(dir, options.audit)?;
     let mut processes = Processes::new(dir);
     let started = processes.start(&binaries, &credentials, options).await;
-    processes.record()?;
     if let Err(error) = started {
         processes.stop()?;
         return Err(error.context(format!("logs are in {}", dir.display())));
@@ -147,8 +155,10 @@ fn status(dir: &Path) -> Result<()> {
 
 /// What can be installed, and the scenarios.
 async fn check_on(kubeconfig: &Path, cache: &Path, flags: &[String]) -> Result<()> {
-    crate::install::check(&crate::world::client(kubeconfig).await?, cache).await?;
-    scenarios(kubeconfig, flags).await
+    let client = crate::world::client(kubeconfig).await?;
+    crate::install::check(&client, cache).await?;
+    scenarios(kubeconfig, flags).await?;
+    resources::wait_for_no_namespaces(&client, &STORIES, CLEAN_WITHIN).await
 }
 
 /// The scenarios of `tests/`, with every server they start replaced by the one behind `kubeconfig`.

@@ -1,19 +1,20 @@
 //! What people install is installable: every kustomization of `config/` built by our own engine, every chart linted and
-//! rendered by the real helm, and all of it dry-run applied to a server.
+//! rendered by the real helm, and all of it dry-run applied to a server that enforces the restricted pod security standard.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::discovery::{Discovery, Scope};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_manifest::{Object, read_objects, yaml::Limits};
 use sluice_testkit::process::program;
+use sluice_testkit::waiting::{kind, objects};
 use tokio::process::Command;
 
 use crate::cluster::helm;
-use crate::resources::{install_crds, namespace};
+use crate::resources::{self, install_crds};
 
 const NAMESPACE: &str = "flux-system";
 
@@ -39,7 +40,7 @@ const RELEASES: [(&str, &[&str]); 5] = [
 
 /// Builds, lints, renders and dry-run applies everything installable.
 pub(crate) async fn check(client: &Client, cache: &Path) -> Result<()> {
-    namespace(client, NAMESPACE).await?;
+    restricted_namespace(client).await?;
     install_crds(client).await?;
     let discovery = Discovery::new(client.clone()).run().await?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
@@ -118,8 +119,39 @@ async fn dry_run(client: &Client, discovery: &Discovery, what: &str, text: &str)
         apply(client, discovery, object)
             .await
             .with_context(|| format!("{what}: {}/{}", object.kind(), object.name()))?;
+        if object.kind() == "Deployment" {
+            admit(client, object).await.with_context(|| format!("{what}: a pod of {}", object.name()))?;
+        }
     }
     println!("{what}: {} objects", objects.len());
+    Ok(())
+}
+
+/// The namespace that everything goes to, with the ServiceAccount that its pods get when they name none.
+async fn restricted_namespace(client: &Client) -> Result<()> {
+    let namespaces = objects(client, &kind("v1", "Namespace", "namespaces"), "");
+    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+    }});
+    resources::apply(&namespaces, NAMESPACE, &object).await?;
+    let accounts = objects(client, &kind("v1", "ServiceAccount", "serviceaccounts"), NAMESPACE);
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    resources::apply(&accounts, "default", &account).await?;
+    Ok(())
+}
+
+/// The server would let in the pods that a Deployment makes.
+async fn admit(client: &Client, deployment: &Object) -> Result<()> {
+    let mut pod = deployment.value().pointer("/spec/template").cloned().unwrap_or_default();
+    if let Some(pod) = pod.as_object_mut() {
+        pod.extend([("apiVersion".to_owned(), json!("v1")), ("kind".to_owned(), json!("Pod"))]);
+    }
+    pod["metadata"]["name"] = json!(deployment.name());
+    // Its own account is not there yet: nothing of this is more than tried.
+    pod["spec"]["serviceAccountName"] = json!("default");
+    let pods = objects(client, &kind("v1", "Pod", "pods"), NAMESPACE);
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
+    pods.create(&parameters, &serde_json::from_value(pod)?).await?;
     Ok(())
 }
 

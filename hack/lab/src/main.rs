@@ -4,6 +4,7 @@
 //! only `cargo xtask` may call it.
 
 mod bench;
+mod clearing;
 mod cluster;
 mod demo;
 mod install;

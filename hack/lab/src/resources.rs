@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::runtime::watcher;
 use serde_json::{Value, json};
 use sluice_testkit::waiting::{condition_text, kind, objects, text, wait};
 
@@ -55,6 +57,40 @@ pub(crate) async fn namespace(client: &Client, name: &str) -> Result<()> {
     let api = objects(client, &kind("v1", "Namespace", "namespaces"), "");
     apply(&api, name, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await?;
     Ok(())
+}
+
+/// Waits until no namespace with one of these beginnings is left.
+pub(crate) async fn wait_for_no_namespaces(
+    client: &Client,
+    prefixes: &[&str],
+    limit: Duration,
+) -> Result<()> {
+    let api = objects(client, &kind("v1", "Namespace", "namespaces"), "");
+    let ours = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
+    let mut left = std::collections::BTreeSet::new();
+    let gone = async {
+        let mut listed = false;
+        while let Some(event) = events.try_next().await? {
+            match event {
+                watcher::Event::Init => left.clear(),
+                watcher::Event::InitApply(object) => left.extend(object.metadata.name.filter(ours)),
+                watcher::Event::InitDone => listed = true,
+                watcher::Event::Apply(_) => {}
+                watcher::Event::Delete(object) => {
+                    left.remove(object.metadata.name.as_deref().unwrap_or_default());
+                }
+            }
+            if listed && left.is_empty() {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the watch of namespaces ended")
+    };
+    match tokio::time::timeout(limit, gone).await {
+        Ok(outcome) => outcome,
+        Err(_) => anyhow::bail!("these namespaces are still there after {limit:?}: {left:?}"),
+    }
 }
 
 /// Asks for a reconciliation now, as a webhook or `flux reconcile` would.

@@ -29,7 +29,8 @@ pub(crate) fn application() -> Vec<(&'static str, Option<&'static str>)> {
     ]
 }
 
-const APPLICATION: &str = "apiVersion: v1
+/// What a small web application consists of; `${INDEX}` and `${MCPU}` are substituted.
+pub(crate) const APPLICATION: &str = "apiVersion: v1
 kind: ServiceAccount
 metadata:
   name: web-${INDEX}

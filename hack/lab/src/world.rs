@@ -84,6 +84,15 @@ impl World {
         Ok((repository, url))
     }
 
+    /// The page of metrics of a real API server; none of the embedded one.
+    pub(crate) async fn server_metrics(&self) -> Result<Option<String>> {
+        if self.options.server.is_none() {
+            return Ok(None);
+        }
+        let request = http::Request::get("/metrics").body(Vec::new())?;
+        Ok(Some(self.client.request_text(request).await?))
+    }
+
     /// Where logs are, while this lives.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
+use super::costs::Meter;
 use super::figures::Report;
 use super::fleet::{self, NAMESPACE, megabytes};
 use crate::resources::{kustomizations, ready_at};
@@ -24,6 +25,7 @@ pub(super) async fn measure(report: &mut Report, world: &World, count: usize) ->
         object
     });
     let watching = Watching::start(all.clone());
+    let mut meter = Meter::start(world).await?;
     let begun = Instant::now();
     fleet::create_all(&all, objects.collect()).await?;
     watching.until(count, Duration::from_secs(900), |object| ready_at(object, &commit)).await?;
@@ -32,6 +34,7 @@ pub(super) async fn measure(report: &mut Report, world: &World, count: usize) ->
         begun.elapsed(),
         Some(Duration::from_millis(1500)),
     );
+    meter.lap(report, world, "all Ready").await?;
     Ok(())
 }
 

@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use sluice_testkit::GitServer;
 
+use super::costs::{self, Phase};
+
 /// All figures of one run.
 #[derive(Serialize)]
 pub(crate) struct Report {
@@ -14,6 +16,10 @@ pub(crate) struct Report {
     cores: usize,
     concurrent: u16,
     figures: Vec<Figure>,
+    phases: Vec<Phase>,
+    /// How long the server itself takes for the requests of a fleet.
+    #[serde(skip)]
+    pub(crate) floor: Option<Duration>,
     #[serde(skip)]
     scenario: String,
 }
@@ -32,7 +38,15 @@ impl Report {
     pub(crate) fn new(real: bool, concurrent: u16) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let server = if real { "real" } else { "embedded" };
-        Self { server, cores, concurrent, figures: Vec::new(), scenario: String::new() }
+        Self {
+            server,
+            cores,
+            concurrent,
+            figures: Vec::new(),
+            phases: Vec::new(),
+            floor: None,
+            scenario: String::new(),
+        }
     }
 
     /// Names the scenario that the next figures belong to.
@@ -75,6 +89,11 @@ impl Report {
         self.time(format!("{name}: p99"), tail, Some(p99));
     }
 
+    /// Notes what a phase of the scenario cost.
+    pub(crate) fn phase(&mut self, phase: Phase) {
+        self.phases.push(Phase { scenario: self.scenario.clone(), ..phase });
+    }
+
     /// The Git server's own time, apart from what the controllers needed.
     pub(crate) fn git(&mut self, git: &GitServer) {
         let (requests, spent) = git.spent();
@@ -92,6 +111,10 @@ impl Report {
                 println!("{scenario}");
             }
             println!("  {}", line(figure));
+        }
+        println!("\n{}", costs::head());
+        for phase in &self.phases {
+            println!("{}", costs::row(phase));
         }
         if self.server == "embedded" {
             println!(

@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{Api, DynamicObject, PostParams};
 use serde_json::json;
 
+use super::costs::Meter;
 use super::figures::Report;
 use sluice_testkit::waiting::{text, wait};
 
@@ -61,6 +62,7 @@ pub(crate) async fn measure(report: &mut Report, world: &mut World, count: usize
     let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
 
     let before = (world.kustomize.process.usage(), world.kustomize.requests().await?);
+    let mut meter = Meter::start(world).await?;
     let watching = Watching::start(all.clone());
     let begun = Instant::now();
     create_all(
@@ -69,7 +71,12 @@ pub(crate) async fn measure(report: &mut Report, world: &mut World, count: usize
     )
     .await?;
     watching.until(count, LIMIT, |object| ready_at(object, &commit)).await?;
-    report.time(format!("{count} Kustomizations × 4 objects, all Ready"), begun.elapsed(), seconds(20));
+    let took = begun.elapsed();
+    meter.lap(report, world, "first sync").await?;
+    report.time(format!("{count} Kustomizations × 4 objects, all Ready"), took, seconds(20));
+    if let Some(floor) = report.floor {
+        report.note("… of the floor", took.as_secs_f64() / floor.as_secs_f64(), "×", Some(1.25));
+    }
     let after = (world.kustomize.process.usage(), world.kustomize.requests().await?);
     let each = |total: f64| total / count as f64;
     report.note("API requests each, with Events", each((after.1 - before.1) as f64), "", Some(14.0));
@@ -83,6 +90,7 @@ pub(crate) async fn measure(report: &mut Report, world: &mut World, count: usize
     );
 
     let before = world.kustomize.requests().await?;
+    meter.skip(world).await?;
     let begun = Instant::now();
     let token = "nudge-1";
     let api = &all;
@@ -95,11 +103,15 @@ pub(crate) async fn measure(report: &mut Report, world: &mut World, count: usize
     report.time(format!("{count} nudged, nothing changed, all answered"), begun.elapsed(), seconds(4));
     // Events follow the answers; they are counted once the queue is silent.
     let after = settled(world).await?;
+    meter.lap(report, world, "nudge, with Events").await?;
     report.note("API requests each, with Events", each((after - before) as f64), "", Some(2.0));
 
+    meter.skip(world).await?;
     let begun = Instant::now();
     world.restart_kustomize().await?;
+    meter.restarted();
     let settled_requests = settled(world).await?;
+    meter.lap(report, world, "restart").await?;
     report.time("restart: processes up and silent again", begun.elapsed() - QUIET, seconds(3));
     report.note("API requests after the restart", settled_requests as f64, "", None);
     Ok(())

@@ -1,90 +1,85 @@
-//! The server's own ceiling, and the least time that any API-compatible controller could need on it.
+//! The floor: the requests that any API-compatible controller must make for a fleet, and nothing else.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use futures::{StreamExt, TryStreamExt, stream};
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use serde_json::json;
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use sluice_manifest::{Object, read_objects, yaml::Limits};
+use sluice_testkit::waiting::{kind, objects};
 
+use super::ceiling::{clients, share};
 use super::figures::Report;
-use super::fleet::NAMESPACE;
-use crate::resources::{config_maps, install_crds, kustomizations, namespace};
+use super::fleet::{self, NAMESPACE};
+use crate::clearing::clear;
+use crate::resources::kustomizations;
 use crate::shapes;
 
-const OBJECTS: usize = 1000;
+const CLIENTS: usize = 32;
+const EVENTS: usize = 3;
 
-/// Server-side applies a second at 1–64 connections, then the floor for `count` Kustomizations.
-pub(super) async fn measure(report: &mut Report, server: Option<&Path>, count: usize) -> Result<()> {
-    let path = server.context("`bench cluster` needs --server KUBECONFIG (see `cargo xtask cluster up`)")?;
-    let config =
-        kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default())
-            .await?;
-    let client = Client::try_from(config)?;
-    install_crds(&client).await?;
-    namespace(&client, NAMESPACE).await?;
-    report.begin("ceiling");
-    let configs = config_maps(&client, NAMESPACE);
-    for connections in [1, 4, 16, 64] {
-        for (what, value) in [("creates", "0"), ("changes", "1"), ("no-ops", "1")] {
-            let begun = Instant::now();
-            apply_all(&configs, connections, value).await?;
-            let rate = OBJECTS as f64 / begun.elapsed().as_secs_f64();
-            report.note(format!("{what} at {connections} connections"), rate, "/s", None);
-        }
-        configs.delete_collection(&Default::default(), &Default::default()).await?;
-    }
-    floor(report, &client, count).await
-}
-
-async fn apply_all(configs: &Api<DynamicObject>, connections: usize, value: &str) -> Result<()> {
-    stream::iter(0..OBJECTS)
-        .map(|index| async move {
-            let name = format!("ceiling-{connections}-{index}");
-            let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": value}});
-            configs.patch(&name, &PatchParams::apply("lab").force(), &Patch::Apply(&object)).await?;
-            anyhow::Ok(())
-        })
-        .buffer_unordered(connections)
-        .try_collect::<Vec<()>>()
-        .await?;
-    Ok(())
-}
-
-/// Finalizer, claim, four applies of ConfigMaps and a status for each, and nothing else.
-async fn floor(report: &mut Report, client: &Client, count: usize) -> Result<()> {
+/// Finalizer, claim, four looks, four applies, a status and three Events for each of `count` Kustomizations.
+pub(super) async fn measure(report: &mut Report, kubeconfig: &Path, count: usize) -> Result<Duration> {
     report.begin("floor");
-    let all = kustomizations(client, NAMESPACE);
-    let configs = config_maps(client, NAMESPACE);
-    let objects: Vec<_> =
+    let clients = clients(kubeconfig, CLIENTS).await?;
+    let first = clients.first().context("no client")?;
+    let all = kustomizations(first, NAMESPACE);
+    let objects =
         (0..count).map(|index| shapes::kustomization(NAMESPACE, "none", "floor", "./app", index)).collect();
+    fleet::create_all(&all, objects).await?;
     let begun = Instant::now();
-    super::fleet::create_all(&all, objects).await?;
-    let (all, configs) = (&all, &configs);
-    stream::iter(0..count)
-        .map(|index| async move {
-            let name = format!("floor-{index}");
-            let merge = PatchParams::default();
-            all.patch(&name, &merge, &Patch::Merge(json!({"metadata": {"finalizers": ["lab.sluice.dev/floor"]}}))).await?;
-            all.patch_status(&name, &merge, &Patch::Merge(json!({"status": {"lastAttemptedRevision": "a"}}))).await?;
-            for part in 0..4 {
-                let name = format!("{name}-{part}");
-                configs.get_metadata_opt(&name).await?;
-                let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "b"}});
-                configs.patch(&name, &PatchParams::apply("lab").force(), &Patch::Apply(&object)).await?;
-            }
-            all.patch_status(&name, &merge, &Patch::Merge(json!({"status": {"lastAppliedRevision": "a"}}))).await?;
-            all.patch(&name, &merge, &Patch::Merge(json!({"metadata": {"finalizers": null}}))).await?;
-            anyhow::Ok(())
-        })
-        .buffer_unordered(64)
-        .try_collect::<Vec<()>>()
-        .await?;
-    report.time(format!("the floor for {count} Kustomizations × 4 objects"), begun.elapsed(), None);
-    all.delete_collection(&Default::default(), &Default::default()).await?;
-    configs.delete_collection(&Default::default(), &Default::default()).await?;
+    share(&clients, count, async |client, index| one(client, index).await).await?;
+    let floor = begun.elapsed();
+    report.time(format!("{count} Kustomizations × 4 objects, as fast as the server takes it"), floor, None);
+    clear(first, NAMESPACE).await?;
+    Ok(floor)
+}
+
+async fn one(client: &Client, index: usize) -> Result<()> {
+    let name = format!("floor-{index}");
+    let all = kustomizations(client, NAMESPACE);
+    let merge = PatchParams::default();
+    let status = async |ready: &str| all.patch_status(&name, &merge, &Patch::Merge(status_of(ready))).await;
+    let finalizer = json!({"metadata": {"finalizers": ["lab.sluice.dev/floor"]}});
+    all.patch(&name, &merge, &Patch::Merge(finalizer)).await?;
+    status("Unknown").await?;
+    let text = shapes::APPLICATION.replace("${INDEX}", &name).replace("${MCPU}", "10m");
+    for object in read_objects(&text, "app.yaml", Limits::default())? {
+        let api = api_of(client, &object)?;
+        api.get_metadata_opt(object.name()).await?;
+        let parameters = PatchParams::apply("kustomize-controller").force();
+        api.patch(object.name(), &parameters, &Patch::Apply(object.value())).await?;
+    }
+    status("True").await?;
+    let events = objects(client, &kind("v1", "Event", "events"), NAMESPACE);
+    for _ in 0..EVENTS {
+        let event = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"generateName": format!("{name}-")}, "reason": "x",
+            "involvedObject": {"kind": "Kustomization", "name": name, "namespace": NAMESPACE}, "message": "y", "type": "Normal",
+        });
+        events.create(&PostParams::default(), &serde_json::from_value(event)?).await?;
+    }
     Ok(())
+}
+
+fn status_of(ready: &str) -> Value {
+    let entries = ["_ServiceAccount", "_Service", "apps_Deployment", "networking.k8s.io_Ingress"];
+    let entries = entries.map(|kind| json!({"id": format!("{NAMESPACE}_a_{kind}"), "v": "v1"}));
+    json!({"status": {"observedGeneration": 1, "inventory": {"entries": entries}, "conditions": [
+        {"type": "Ready", "status": ready, "reason": "ReconciliationSucceeded", "message": "Applied revision",
+         "lastTransitionTime": "2026-01-01T00:00:00Z"},
+    ]}})
+}
+
+fn api_of(client: &Client, object: &Object) -> Result<Api<DynamicObject>> {
+    let plural = match object.kind() {
+        "ServiceAccount" => "serviceaccounts",
+        "Service" => "services",
+        "Deployment" => "deployments",
+        "Ingress" => "ingresses",
+        other => anyhow::bail!("the application has no {other}"),
+    };
+    Ok(objects(client, &kind(object.api_version(), object.kind(), plural), NAMESPACE))
 }

@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
+use super::costs::Meter;
 use super::figures::Report;
 use super::fleet::{self, NAMESPACE};
 use sluice_testkit::waiting::{condition_text, text, wait};
@@ -50,12 +51,14 @@ pub(super) async fn measure(report: &mut Report, world: &World, pushes: usize, o
         anyhow::Ok(begun.elapsed())
     };
     let millis = Duration::from_millis;
+    let mut meter = Meter::start(world).await?;
     let mut latencies = Vec::new();
     for step in 1..=pushes {
         latencies.push(push(step).await?);
     }
     report.percentiles("push → object changed", latencies, millis(70), millis(150));
 
+    meter.lap(report, world, "pushes").await?;
     let mut repairs = Vec::new();
     let configs = config_maps(&world.client, NAMESPACE);
     let right = pushes.to_string();
@@ -70,6 +73,7 @@ pub(super) async fn measure(report: &mut Report, world: &World, pushes: usize, o
     }
     report.percentiles("hand edit → repaired", repairs, millis(250), millis(500));
 
+    meter.lap(report, world, "hand edits").await?;
     let objects =
         (0..others).map(|index| shapes::kustomization(NAMESPACE, "probe", "app", "./app", index)).collect();
     fleet::create_all(&appliers, objects).await?;
@@ -78,6 +82,7 @@ pub(super) async fn measure(report: &mut Report, world: &World, pushes: usize, o
         condition_text(object, "Ready", "status") == "True"
     })
     .await?;
+    meter.skip(world).await?;
     let api = &appliers;
     let storm = async {
         for round in 0.. {
@@ -103,5 +108,6 @@ pub(super) async fn measure(report: &mut Report, world: &World, pushes: usize, o
         () = storm => Vec::new(),
     };
     report.percentiles(&format!("push while {others} others reconcile"), latencies, millis(150), millis(500));
+    meter.lap(report, world, "pushes under load").await?;
     Ok(())
 }

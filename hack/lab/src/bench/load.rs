@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 
+use super::costs::Meter;
 use super::figures::Report;
 use super::fleet::{self, NAMESPACE};
 use sluice_testkit::waiting::{text, wait};
@@ -27,11 +28,13 @@ pub(super) async fn stuck(report: &mut Report, world: &World, never: usize, heal
             .collect::<Vec<_>>()
     };
     let ready = |object: &kube::api::DynamicObject| ready_at(object, &commit);
+    let mut meter = Meter::start(world).await?;
     let begun = Instant::now();
     fleet::create_all(&all, make("alone", "./app", healthy)).await?;
     watching.until(healthy, LIMIT, ready).await?;
     let alone = begun.elapsed();
     report.time(format!("{healthy} healthy alone"), alone, None);
+    meter.lap(report, world, "alone").await?;
     let begun = Instant::now();
     fleet::create_all(&all, make("never", "./never", never)).await?;
     fleet::create_all(&all, make("behind", "./app", healthy)).await?;
@@ -41,6 +44,7 @@ pub(super) async fn stuck(report: &mut Report, world: &World, never: usize, heal
         begun.elapsed(),
         Some(alone.mul_f64(1.1)),
     );
+    meter.lap(report, world, "behind never ready ones").await?;
     Ok(())
 }
 
@@ -65,6 +69,7 @@ pub(super) async fn mono(report: &mut Report, world: &World, count: usize) -> Re
                      "sourceRef": {"kind": "GitRepository", "name": "mono"}},
         })
     });
+    let mut meter = Meter::start(world).await?;
     let begun = Instant::now();
     fleet::create_all(&all, objects.collect()).await?;
     watching.until(count, LIMIT, |object| ready_at(object, &commit)).await?;
@@ -73,6 +78,7 @@ pub(super) async fn mono(report: &mut Report, world: &World, count: usize) -> Re
         begun.elapsed(),
         Some(Duration::from_secs(8)),
     );
+    meter.lap(report, world, "first sync").await?;
 
     let changed = format!("mono-{}", count / 2);
     let path = format!("apps/{}/config.yaml", count / 2);
@@ -87,5 +93,6 @@ pub(super) async fn mono(report: &mut Report, world: &World, count: usize) -> Re
     report.time("one directory changed → applied", begun.elapsed(), Some(Duration::from_millis(150)));
     watching.until(count, LIMIT, |object| ready_at(object, &commit)).await?;
     report.time("… all at the new revision", begun.elapsed(), Some(Duration::from_secs(2)));
+    meter.lap(report, world, "one directory changed").await?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 
+use super::costs::Meter;
 use super::figures::Report;
 use super::fleet::{self, NAMESPACE};
 use sluice_testkit::waiting::{text, wait};
@@ -34,6 +35,7 @@ pub(super) async fn measure(report: &mut Report, world: &World, count: usize) ->
         "spec": {"interval": "1h", "prune": true, "wait": true, "timeout": "5m", "path": "./big", "targetNamespace": NAMESPACE,
                  "sourceRef": {"kind": "GitRepository", "name": "big"}},
     });
+    let mut meter = Meter::start(world).await?;
     let begun = Instant::now();
     apply(&all, "big", &big).await?;
     wait(&all, "big", LIMIT, |object| ready_at(object, &commit)).await?;
@@ -42,16 +44,19 @@ pub(super) async fn measure(report: &mut Report, world: &World, count: usize) ->
         begun.elapsed(),
         Some(Duration::from_secs(5)),
     );
+    meter.lap(report, world, "first sync").await?;
 
     let begun = Instant::now();
     nudge(&all, "big", "nothing").await?;
     wait(&all, "big", LIMIT, |object| text(object, "/status/lastHandledReconcileAt") == "nothing").await?;
     report.time("… nudged, nothing changed", begun.elapsed(), Some(Duration::from_millis(300)));
+    meter.lap(report, world, "nudge").await?;
 
     let commit = repository.commit("change one", &[("big/all.yaml", Some(&manifests(1)))])?;
     let begun = Instant::now();
     nudge(&repositories(&world.client, NAMESPACE), "big", "one").await?;
     wait(&all, "big", LIMIT, |object| ready_at(object, &commit)).await?;
     report.time("… one object changed, Ready again", begun.elapsed(), Some(Duration::from_millis(500)));
+    meter.lap(report, world, "one object changed").await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 
+use super::costs::Meter;
 use super::figures::Report;
 use super::fleet::{NAMESPACE, megabytes};
 use sluice_testkit::waiting::{text, wait};
@@ -35,6 +36,7 @@ pub(super) async fn measure(report: &mut Report, world: &World, scale: f64) -> R
         "metadata": {"name": "large", "namespace": NAMESPACE},
         "spec": {"interval": "1h", "timeout": "5m", "url": url, "ref": {"branch": "main"}},
     });
+    let mut meter = Meter::start(world).await?;
     let begun = Instant::now();
     apply(&sources, "large", &source).await?;
     wait(&sources, "large", LIMIT, |object| text(object, "/status/artifact/revision").ends_with(&commit))
@@ -44,6 +46,7 @@ pub(super) async fn measure(report: &mut Report, world: &World, scale: f64) -> R
         begun.elapsed(),
         Some(Duration::from_secs(3)),
     );
+    meter.lap(report, world, "first artifact").await?;
     let mut latencies = Vec::new();
     for step in 1..=COMMITS {
         let commit = repository.commit("one file", &[("step.yaml", Some(&format!("step: {step}\n")))])?;
@@ -59,6 +62,7 @@ pub(super) async fn measure(report: &mut Report, world: &World, scale: f64) -> R
         Duration::from_millis(400),
         Duration::from_millis(400),
     );
+    meter.lap(report, world, "one-file commits").await?;
     let usage = world.source.process.usage();
     report.note("peak memory of source-controller", megabytes(usage.peak), "MB", Some(60.0));
     Ok(())

@@ -99,6 +99,12 @@ fn pinned(manifest: &Path, module: &str) -> Result<String> {
         .with_context(|| format!("{} does not pin {module}", manifest.display()))
 }
 
+/// The version of Go that a go.mod asks for.
+fn pinned_go(manifest: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(manifest).with_context(|| manifest.display().to_string())?;
+    Ok(text.lines().find_map(|line| line.strip_prefix("go ")).unwrap_or_default().to_owned())
+}
+
 async fn build(target: &Path, package: &str, module: &Path, version: &str) -> Result<()> {
     if target.exists() {
         return Ok(());
@@ -130,7 +136,12 @@ async fn build(target: &Path, package: &str, module: &Path, version: &str) -> Re
             "a Go toolchain is needed to build the API server: install Go, or point KUBEBUILDER_ASSETS at a folder \
              with etcd and kube-apiserver",
         )?;
-    ensure!(status.success(), "building {name} failed ({status})");
+    ensure!(
+        status.success(),
+        "building {name} failed ({status}): Go {} or newer and its module proxy are needed, or a folder with etcd and \
+         kube-apiserver that KUBEBUILDER_ASSETS names",
+        pinned_go(&module.join("go.mod"))?
+    );
     std::fs::rename(&partial, target).with_context(|| target.display().to_string())?;
     eprintln!("built {name} in {} s", begun.elapsed().as_secs());
     Ok(())

@@ -52,7 +52,7 @@ impl Processes {
         Ok(found)
     }
 
-    pub(super) fn record(&self) -> Result<()> {
+    fn record(&self) -> Result<()> {
         fs::write(self.dir.join("processes.json"), serde_json::to_vec_pretty(&self.processes)?)?;
         Ok(())
     }
@@ -74,6 +74,11 @@ impl Processes {
                 .status()
                 .context("running kill")?;
         }
+        self.forget()
+    }
+
+    /// Removes what etcd has stored.
+    fn forget(&self) -> Result<()> {
         let memory = memory_folder(&self.dir);
         if memory.exists() {
             fs::remove_dir_all(&memory).with_context(|| memory.display().to_string())?;
@@ -88,6 +93,8 @@ impl Processes {
         credentials: &Credentials,
         options: &UpArgs,
     ) -> Result<()> {
+        // Servers that were not stopped in order leave data that new keys do not fit.
+        self.forget()?;
         let (clients, peers) = (free_port()?, free_port()?);
         let etcd = format!("http://127.0.0.1:{clients}");
         self.spawn(
@@ -188,7 +195,8 @@ impl Processes {
             program: program.canonicalize()?,
         });
         self.children.push(child);
-        Ok(())
+        // At once: whoever stops the servers later must find them even if this command does not get to its end.
+        self.record()
     }
 
     async fn wait_until_ready(&mut self, credentials: &Credentials) -> Result<()> {
@@ -219,7 +227,10 @@ impl Processes {
     async fn add_node(&self, credentials: &Credentials) -> Result<()> {
         let node = serde_json::json!({
             "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": "simulated", "annotations": {"kwok.x-k8s.io/node": "fake"}},
+            "metadata": {
+                "name": "simulated", "annotations": {"kwok.x-k8s.io/node": "fake"},
+                "labels": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": "simulated"},
+            },
             "status": {"allocatable": {"cpu": "10000", "memory": "100Ti", "pods": "100000"},
                        "capacity": {"cpu": "10000", "memory": "100Ti", "pods": "100000"}},
         });
@@ -250,6 +261,8 @@ fn memory_folder(dir: &Path) -> PathBuf {
 
 impl Process {
     fn alive(&self) -> bool {
-        fs::read_link(format!("/proc/{}/exe", self.pid)).is_ok_and(|program| program == self.program)
+        let Ok(running) = fs::read_link(format!("/proc/{}/exe", self.pid)) else { return false };
+        let replaced = format!("{} (deleted)", self.program.display());
+        running == self.program || running == Path::new(&replaced)
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::authorize::Wish;
 use crate::delete::{self, Deleted};
+use crate::events;
 use crate::object::{as_map, meta, text};
 use crate::patch::Patch;
 use crate::present::jsonpath;
@@ -24,6 +25,13 @@ use crate::write::{Write, Written};
 
 /// Answers a request for a resource that is served and allowed.
 pub(crate) fn answer(call: Call, body: &Bytes) -> Result<Response, Refusal> {
+    if call.target.group == events::GROUP {
+        return carry_out(call, body).map_err(|refusal| refusal.in_group("events", events::GROUP));
+    }
+    carry_out(call, body)
+}
+
+fn carry_out(call: Call, body: &Bytes) -> Result<Response, Refusal> {
     match (call.verb, call.target.subresource.as_str()) {
         (_, "scale") => scale(&call, body),
         ("create", "token") if call.kind.is("", "ServiceAccount") => token(&call),
@@ -207,7 +215,11 @@ fn remove(call: &Call, body: &Bytes) -> Result<Response, Refusal> {
     call.shared.nudge();
     Ok(match outcome {
         Deleted::Gone(object) => {
-            respond(StatusCode::OK, delete::success(&call.kind, &object).to_string().into_bytes(), &[])
+            let mut success = delete::success(&call.kind, &object);
+            if call.target.group == events::GROUP {
+                success["details"]["group"] = json!(events::GROUP);
+            }
+            respond(StatusCode::OK, success.to_string().into_bytes(), &[])
         }
         Deleted::Going(object) => respond(StatusCode::OK, call.view().single(&object), &[]),
     })

@@ -102,7 +102,7 @@ impl Kind {
         };
         let group = if *group == "-" { "" } else { group };
         let family = match group.split('.').next() {
-            Some("") | None => "core",
+            Some("" | "events") | None => "core",
             Some("rbac") => "rbac",
             Some(first) => first,
         };

@@ -9,6 +9,7 @@ mod decode;
 mod delete;
 mod discovery;
 mod endpoints;
+mod events;
 mod fieldset;
 mod kinds;
 mod managed;
@@ -26,6 +27,7 @@ mod status;
 mod store;
 mod structural;
 mod watch;
+mod wire;
 mod write;
 
 use std::net::SocketAddr;

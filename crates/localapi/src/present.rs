@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::events;
 use crate::kinds::{Column, Kind, Version};
 use crate::object::meta;
 use crate::request::Form;
@@ -14,10 +15,15 @@ pub(crate) struct View {
     pub(crate) kind: Arc<Kind>,
     pub(crate) version: String,
     pub(crate) form: Form,
+    /// Events as their newer group shows them.
+    pub(crate) newer_events: bool,
 }
 
 impl View {
     pub(crate) fn api_version(&self) -> String {
+        if self.newer_events {
+            return format!("{}/{}", events::GROUP, self.version);
+        }
         self.kind.api_version(&self.version)
     }
 
@@ -42,6 +48,8 @@ impl View {
         let Some(map) = object.as_object().filter(|_| self.kind.builtin && self.form == Form::Full) else {
             return self.write(object, out);
         };
+        let newer = self.newer_events.then(|| events::to_newer(object));
+        let map = newer.as_ref().and_then(Value::as_object).unwrap_or(map);
         out.push(b'{');
         let fields = map.iter().filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"));
         for (index, (key, value)) in fields.enumerate() {
@@ -57,7 +65,7 @@ impl View {
 
     /// The object under the version asked for.
     pub(crate) fn shown(&self, object: &Value) -> Value {
-        let mut value = object.clone();
+        let mut value = if self.newer_events { events::to_newer(object) } else { object.clone() };
         crate::object::as_map(&mut value).insert("apiVersion".into(), json!(self.api_version()));
         value
     }
@@ -147,12 +155,15 @@ impl View {
             "ConfigMap" => &[("Data", "integer", "count:.data")],
             "Secret" => &[("Type", "string", ".type"), ("Data", "integer", "count:.data")],
             "Service" => &[("Type", "string", ".spec.type"), ("Cluster-IP", "string", ".spec.clusterIP")],
-            "Event" => &[
-                ("Type", "string", ".type"),
-                ("Reason", "string", ".reason"),
-                ("Object", "string", ".involvedObject.name"),
-                ("Message", "string", ".message"),
-            ],
+            "Event" => {
+                return vec![
+                    column("Last Seen", "string", "since:.lastTimestamp"),
+                    column("Type", "string", ".type"),
+                    column("Reason", "string", ".reason"),
+                    column("Object", "string", "object:.involvedObject"),
+                    column("Message", "string", ".message"),
+                ];
+            }
             "CustomResourceDefinition" => {
                 return vec![columns.remove(0), column("Created At", "date", ".metadata.creationTimestamp")];
             }
@@ -183,6 +194,16 @@ fn cell(column: &Column, object: &Value) -> Value {
     }
     if let Some((left, right)) = column.path.strip_prefix("ratio:").and_then(|paths| paths.split_once(':')) {
         return json!(format!("{}/{}", number(left), number(right)));
+    }
+    if let Some(path) = column.path.strip_prefix("since:") {
+        let stamp = [path, ".eventTime", ".metadata.creationTimestamp"];
+        let stamp = stamp.iter().find_map(|path| jsonpath(object, path)?.as_str().map(age));
+        return json!(stamp.unwrap_or_default());
+    }
+    if let Some(path) = column.path.strip_prefix("object:") {
+        let part = |field: &str| jsonpath(object, &format!("{path}.{field}"))?.as_str().map(str::to_owned);
+        let kind = part("kind").unwrap_or_default().to_lowercase();
+        return json!(format!("{kind}/{}", part("name").unwrap_or_default()));
     }
     let value = jsonpath(object, &column.path);
     match (column.kind.as_str(), value) {

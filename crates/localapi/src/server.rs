@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, StatusCode};
@@ -25,7 +26,7 @@ use crate::present::View;
 use crate::request::{self, Query, Target};
 use crate::status::Refusal;
 use crate::store::Store;
-use crate::{endpoints, reviews};
+use crate::{endpoints, events, reviews, wire};
 
 /// Largest request body, as in the real server.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -207,7 +208,8 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn view(&self) -> View {
         let form = request::form(&self.parts.headers);
-        View { kind: self.kind.clone(), version: self.target.version.clone(), form }
+        let newer_events = self.target.group == events::GROUP;
+        View { kind: self.kind.clone(), version: self.target.version.clone(), form, newer_events }
     }
 }
 
@@ -223,7 +225,8 @@ async fn dispatch(shared: Arc<Shared>, request: Request<Body>) -> Result<Respons
         return answer;
     }
     let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if kind.contains("protobuf") || kind.contains("cbor") {
+    let protobuf = kind.contains("protobuf");
+    if kind.contains("cbor") {
         return Err(Refusal::json_only());
     }
     let target = Target::parse(&path).ok_or_else(Refusal::no_such_path)?;
@@ -232,10 +235,19 @@ async fn dispatch(shared: Arc<Shared>, request: Request<Body>) -> Result<Respons
         Ok(bytes) => bytes,
         Err(_) => return Err(Refusal::too_large()),
     };
+    let bytes = match protobuf && !bytes.is_empty() {
+        true => wire::read(&bytes).ok_or_else(Refusal::json_only)?.to_string().into(),
+        false => bytes,
+    };
     if let Some(answer) = reviews::answer(&shared, &target, &caller, &bytes) {
         return answer;
     }
-    let kind = shared.lock().registry.get(&target.group, &target.resource).cloned();
+    // The newer group of events is another view of the same ones.
+    let (group, bytes) = match target.group.as_str() {
+        events::GROUP => ("", core_event(&bytes)?),
+        group => (group, bytes),
+    };
+    let kind = shared.lock().registry.get(group, &target.resource).cloned();
     let kind = kind.filter(|kind| kind.version(&target.version).is_some());
     let kind = kind.ok_or_else(|| {
         let store = shared.lock();
@@ -254,6 +266,15 @@ async fn dispatch(shared: Arc<Shared>, request: Request<Body>) -> Result<Respons
     }
     let call = Call { shared, parts, query, target, kind, caller, verb };
     endpoints::answer(call, &bytes)
+}
+
+fn core_event(body: &Bytes) -> Result<Bytes, Refusal> {
+    if body.is_empty() {
+        return Ok(Bytes::new());
+    }
+    let event: Value =
+        serde_json::from_slice(body).map_err(|error| Refusal::bad_request(error.to_string()))?;
+    Ok(if event.is_object() { events::to_core(&event).to_string().into() } else { body.clone() })
 }
 
 /// A JSON response from bytes.

@@ -259,6 +259,15 @@ impl Refusal {
         Self::new(422, "Invalid", message.into(), Some(json!({})))
     }
 
+    /// The same refusal of a resource of the core group that was asked for under another one.
+    pub(crate) fn in_group(mut self, resource: &str, group: &str) -> Self {
+        self.message = self.message.replacen(&format!("{resource} \""), &format!("{resource}.{group} \""), 1);
+        if let Some(Value::Object(details)) = &mut self.details {
+            details.insert("group".into(), json!(group));
+        }
+        self
+    }
+
     /// The `Status` object, as sent in bodies and in watch ERROR events.
     pub(crate) fn body(&self) -> Value {
         let mut body = json!({

@@ -5,6 +5,7 @@
 //! `SLUICE_KUBECONFIG` names a real server; without it every stage has a development API of its own.
 
 mod ending;
+pub mod kubectl;
 pub mod loopback;
 mod manifest;
 pub mod site;

@@ -67,8 +67,8 @@ pub struct Site {
     pub repository: Repository,
     git: GitServer,
     id: String,
-    kubeconfig: PathBuf,
-    folder: TempDir,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) folder: TempDir,
     _workloads: Option<Workloads>,
     server: Option<Server>,
 }

@@ -41,6 +41,8 @@ pub struct Stage {
     kustomize: Option<Process>,
     source: Process,
     id: String,
+    /// Those of earlier rounds.
+    before: Vec<String>,
     folder: TempDir,
     _workloads: Option<Workloads>,
     _server: Option<Server>,
@@ -88,6 +90,7 @@ impl Stage {
             kustomize: None,
             source,
             id,
+            before: Vec::new(),
             folder,
             _workloads: workloads,
             _server: server,
@@ -104,8 +107,8 @@ impl Stage {
     /// # Errors
     /// When the namespace cannot be made.
     pub async fn turn(&mut self) -> Result<()> {
-        self.namespace = format!("scenario-{}-{}", self.id, NEXT.fetch_add(1, Ordering::Relaxed));
-        let namespace = self.namespace.clone();
+        let namespace = format!("scenario-{}-{}", self.id, NEXT.fetch_add(1, Ordering::Relaxed));
+        self.before.push(std::mem::replace(&mut self.namespace, namespace.clone()));
         self.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await
     }
 
@@ -264,13 +267,21 @@ impl Stage {
         if self._server.is_some() {
             return Ok(());
         }
-        for name in names(&self.kustomizations()).await? {
-            self.kustomizations().delete(&name, &DeleteParams::default()).await?;
-            self.until_gone(&self.kustomizations(), &name).await?;
+        let namespaces = objects(&self.client, &kind("v1", "Namespace", "namespaces"), "");
+        let mut spaces = std::mem::take(&mut self.before);
+        spaces.push(self.namespace.clone());
+        for space in spaces {
+            self.namespace = space;
+            // Both controllers must still be there to let go of what they hold.
+            for api in [self.kustomizations(), self.repositories()] {
+                for name in names(&api).await? {
+                    api.delete(&name, &DeleteParams::default()).await?;
+                    self.until_gone(&api, &name).await?;
+                }
+            }
+            namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
         }
         self.kill_kustomize().await?;
-        let namespaces = objects(&self.client, &kind("v1", "Namespace", "namespaces"), "");
-        namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
         Ok(())
     }
 }

@@ -76,12 +76,16 @@ impl Shelf {
     ) -> Result<Published, Error> {
         let (path, home) = (address.path(), address.home.as_str());
         let directory = self.at(home);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(|source| Error::CreateDirectory { path: home.to_owned(), source })?;
-        let lock = create(&self.at(&format!("{path}{LOCK_SUFFIX}")), false).map_err(io("lock", &path))?;
+        let make = || {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+            made.map_err(|source| Error::CreateDirectory { path: home.to_owned(), source })
+        };
+        let lock = || {
+            make()?;
+            create(&self.at(&format!("{path}{LOCK_SUFFIX}")), false).map_err(io("lock", &path))
+        };
+        // Whoever removes the last of its neighbours takes the directory above along.
+        let lock = lock().or_else(|_| lock())?;
         lock.try_lock().map_err(|_| Error::Lock(path.clone()))?;
 
         let previous = Previous::open(&directory);
@@ -233,7 +237,11 @@ impl Shelf {
         let directory = self.at(home.as_str());
         self.forget(|known| known.starts_with(&directory));
         match fs::remove_dir_all(&directory) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                // The namespace's directory goes with its last object.
+                let _ = directory.parent().map(fs::remove_dir);
+                Ok(true)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(io("remove", home.as_str())(error)),
         }

@@ -220,6 +220,7 @@ async fn collecting_removes_what_is_superseded_and_removing_takes_everything() {
     let home = Home::new("gitrepository", "apps", "podinfo").unwrap();
     assert!(store.remove(&home).await.unwrap());
     assert!(!directory.exists());
+    assert!(!root.path().join("gitrepository/apps").exists(), "the namespace had no other object");
     assert!(!store.remove(&home).await.unwrap());
     assert_eq!(store.collect(&address("4.tar.gz")).await.unwrap(), 0);
 }

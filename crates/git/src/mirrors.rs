@@ -25,7 +25,7 @@ use crate::waiter::Waiter;
 use crate::walk::{Branches, Walk};
 
 /// References of one listing may take so many bytes.
-const LISTING_BYTES: u64 = 256 << 20;
+const LISTING_BYTES: u64 = 64 << 20;
 /// Connection pools that are kept.
 const CLIENTS: usize = 64;
 /// How often is looked for what lies idle.

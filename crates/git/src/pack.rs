@@ -7,6 +7,7 @@
 mod complete;
 mod delta;
 mod index;
+mod naming;
 mod receive;
 mod resolve;
 #[cfg(test)]

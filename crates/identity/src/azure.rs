@@ -23,6 +23,20 @@ const METADATA: &str = "http://169.254.169.254/";
 const ENTRA: &str = "Microsoft Entra";
 const MANAGED: &str = "the Azure instance metadata service";
 
+/// Whether an address is one of Azure DevOps, so that it may see a token.
+///
+/// # Errors
+/// On any other address: whoever may name a server could otherwise have the token sent to his own.
+pub fn check(url: &Url) -> Result<(), Error> {
+    let host = url.host_str().unwrap_or_default();
+    let known =
+        host == "dev.azure.com" || host.ends_with(".dev.azure.com") || host.ends_with(".visualstudio.com");
+    if known && url.scheme() == "https" && url.port().is_none() {
+        return Ok(());
+    }
+    Err(Error::Configuration(format!("'{host}' is not an Azure DevOps host reached by https")))
+}
+
 /// Who signs in.
 #[derive(Clone, Debug)]
 pub enum Identity {
@@ -174,4 +188,26 @@ async fn sign_in(
 fn address(base: &Url, path: &str) -> Result<Url, Error> {
     let joined = format!("{}/{path}", base.as_str().trim_end_matches('/'));
     Url::parse(&joined).map_err(|error| Error::Configuration(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_azure_devops_sees_a_token() {
+        for (url, expected) in [
+            ("https://dev.azure.com/org/project/_git/app", true),
+            ("https://org@dev.azure.com/org/project/_git/app", true),
+            ("https://org.visualstudio.com/project/_git/app", true),
+            ("http://dev.azure.com/org/project/_git/app", false),
+            ("https://dev.azure.com:8443/org", false),
+            ("https://dev.azure.com.evil.example/org", false),
+            ("https://evildev.azure.com/org", false),
+            ("https://visualstudio.com.evil/org", false),
+            ("ssh://git@ssh.dev.azure.com/v3/org", false),
+        ] {
+            assert_eq!(check(&Url::parse(url).unwrap()).is_ok(), expected, "{url}");
+        }
+    }
 }

@@ -31,6 +31,9 @@ pub(crate) enum Error {
     IncludeWithoutArtifact(String),
     #[error("include '{0}' leads back to this repository")]
     IncludeCycle(String),
+    /// Another repository on the way has to change.
+    #[error("include '{0}' leads back to this repository")]
+    IncludeCircle(String),
     /// The API server could not be asked about an include.
     #[error("could not get resource for include '{name}': {why}")]
     IncludeUnknown { name: String, why: String },
@@ -98,6 +101,7 @@ impl Error {
             Self::IncludeMissing(_)
             | Self::IncludeWithoutArtifact(_)
             | Self::IncludeCycle(_)
+            | Self::IncludeCircle(_)
             | Self::IncludeUnknown { .. } => condition::INCLUDE_UNAVAILABLE,
             Self::Keys(_) | Self::Signature(_) => condition::SOURCE_VERIFIED,
             Self::Ignore(_) | Self::Copy { .. } | Self::Store(_) => condition::STORAGE_OPERATION_FAILED,
@@ -115,7 +119,7 @@ impl Error {
             Self::Gate => common::FEATURE_GATE_DISABLED,
             Self::IncludeMissing(_) | Self::IncludeUnknown { .. } => reason::NOT_FOUND,
             Self::IncludeWithoutArtifact(_) => reason::NO_ARTIFACT,
-            Self::IncludeCycle(_) => reason::SOURCE_UNAVAILABLE,
+            Self::IncludeCycle(_) | Self::IncludeCircle(_) => reason::SOURCE_UNAVAILABLE,
             Self::Git { error: Git::EmptyRemote, .. } => reason::EMPTY_GIT_REPOSITORY,
             Self::Git { .. } => reason::GIT_OPERATION_FAILED,
             Self::Keys(_) => reason::VERIFICATION_ERROR,
@@ -153,6 +157,7 @@ impl Error {
             | Self::Keys(_)
             | Self::Ignore(_)
             | Self::Copy { .. }
+            | Self::IncludeCircle(_)
             | Self::IncludeUnknown { .. } => Class::Failed(Retry::Backoff),
         }
     }

@@ -14,6 +14,7 @@ mod credentials;
 mod error;
 mod gate;
 mod graft;
+mod included;
 mod lost;
 mod observe;
 pub mod rbac;

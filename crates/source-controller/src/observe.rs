@@ -104,7 +104,7 @@ pub(crate) async fn includes(
     for include in includes {
         let name = &include.repository.name;
         if leads_to(context, namespace, name, own) {
-            return Err(Error::IncludeCycle(name.clone()));
+            return Err(Error::IncludeCircle(name.clone()));
         }
         let status = match context.handle.get(namespace, name) {
             Some(cached) => cached.status.clone(),

@@ -15,6 +15,7 @@ use crate::credentials;
 use crate::error::Error;
 use crate::gate::{Gate, Observed, gate};
 use crate::graft::graft;
+use crate::included;
 use crate::observe::{self, Storage};
 use crate::request::Request;
 use crate::settle::{Ledger, ObjectName, unchanged, up_to_date};
@@ -172,8 +173,8 @@ async fn build(
 ) -> Result<Published, Error> {
     let mut trees = Vec::with_capacity(included.len());
     for (include, artifact) in request.content.includes.iter().zip(included) {
-        let address = Address::parse(&artifact.path)?;
-        trees.push((include.clone(), context.store.read(&address, &artifact.digest).await?));
+        let tree = included::tree(&context.store, &include.repository.name, artifact).await?;
+        trees.push((include.clone(), tree));
     }
     let files = Arc::new(Named(checkout.files.clone()));
     let (extra, limits) = (request.content.ignore.clone(), context.ignore);

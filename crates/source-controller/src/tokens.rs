@@ -146,6 +146,7 @@ async fn azure(
     account: Option<&str>,
 ) -> Result<(Credential, String), Error> {
     let namespace = &*object.namespace;
+    azure::check(&request.url)?;
     let network = Network::of(request);
     let client = network.client()?;
     let tokens = &context.tokens;

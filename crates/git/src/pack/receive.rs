@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufWriter, Read, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
 use flate2::{Crc, Decompress};
-use gix::objs::{Kind, encode};
+use gix::hash;
+use gix::objs::Kind;
 use gix::odb::pack::data::entry::Header;
-use gix::{ObjectId, hash};
 use sha1::{Digest as _, Sha1};
 
-use super::{Entry, Form, Pack, PackError, collision};
+use super::naming::{FEW, Namer, Names, Piece, WAITING};
+use super::{Entry, Form, Pack, PackError};
 
 /// Bytes that are inflated at once.
 const CHUNK: usize = 64 << 10;
@@ -31,7 +33,7 @@ impl Pack {
             Self { file, path: path.to_owned(), entries: Vec::new(), end: 0, checksum: [0; 20], limit };
         let mut copy = Copy {
             source,
-            out: BufWriter::with_capacity(256 << 10, pack.file.try_clone()?),
+            out: BufWriter::with_capacity(64 << 10, pack.file.try_clone()?),
             whole: Sha1::new(),
             crc: Crc::new(),
             at: 0,
@@ -39,13 +41,27 @@ impl Pack {
         };
         let count = header(&mut copy)?;
         pack.entries.reserve(PROMISED.min(count as usize));
-        let (mut inflate, mut buffer) = (Decompress::new(true), vec![0; CHUNK]);
-        for _ in 0..count {
-            if interrupt.load(Ordering::Relaxed) {
-                return Err(PackError::Interrupted);
+        let found = std::thread::scope(|scope| {
+            if count < FEW {
+                let mut namer = Namer::Here(Names::default());
+                entries(&mut copy, count, &mut pack.entries, limit, &mut namer, interrupt)?;
+                return if let Namer::Here(names) = namer { names.found() } else { Ok(Vec::new()) };
             }
-            let entry = next(&mut copy, &pack.entries, limit, &mut inflate, &mut buffer, interrupt)?;
-            pack.entries.push(entry);
+            let (pieces, waiting) = mpsc::sync_channel::<Piece>(WAITING);
+            let naming = scope.spawn(move || {
+                let mut names = Names::default();
+                waiting.iter().for_each(|piece| names.take(&piece));
+                names.found()
+            });
+            let mut namer = Namer::Aside(pieces);
+            entries(&mut copy, count, &mut pack.entries, limit, &mut namer, interrupt)?;
+            drop(namer);
+            naming.join().unwrap_or(Err(PackError::Interrupted))
+        })?;
+        for (number, kind, id) in found {
+            if let Some(entry) = pack.entries.get_mut(number) {
+                entry.name = Some((kind, id));
+            }
         }
         pack.end = copy.at;
         pack.checksum = copy.whole.clone().finalize().into();
@@ -71,6 +87,22 @@ fn header(copy: &mut Copy<'_>) -> Result<u32, PackError> {
     Ok(u32::from_be_bytes(count))
 }
 
+fn entries(
+    copy: &mut Copy<'_>,
+    count: u32,
+    entries: &mut Vec<Entry>,
+    limit: u64,
+    namer: &mut Namer,
+    interrupt: &AtomicBool,
+) -> Result<(), PackError> {
+    let (mut inflate, mut buffer) = (Decompress::new(true), vec![0; CHUNK]);
+    for _ in 0..count {
+        let entry = next(copy, entries, limit, &mut inflate, &mut buffer, (namer, interrupt))?;
+        entries.push(entry);
+    }
+    Ok(())
+}
+
 /// Reads one entry.
 fn next(
     copy: &mut Copy<'_>,
@@ -78,7 +110,7 @@ fn next(
     limit: u64,
     inflate: &mut Decompress,
     buffer: &mut [u8],
-    interrupt: &AtomicBool,
+    (namer, interrupt): (&mut Namer, &AtomicBool),
 ) -> Result<Entry, PackError> {
     let offset = copy.at;
     copy.crc = Crc::new();
@@ -102,11 +134,9 @@ fn next(
         }
     };
     let data = copy.at;
-    let mut hasher = kind.map(|kind| {
-        let mut hasher = hash::hasher(hash::Kind::Sha1);
-        hasher.update(&encode::loose_header(kind, size));
-        hasher
-    });
+    if let Some(kind) = kind {
+        namer.begin(entries.len(), kind, size);
+    }
     inflate.reset(true);
     let mut inflated = 0;
     {
@@ -123,17 +153,15 @@ fn next(
             if inflated > size {
                 return Err(PackError::Damaged("an entry is larger than it says"));
             }
-            if let Some(hasher) = &mut hasher {
-                hasher.update(bytes);
+            if kind.is_some() {
+                namer.bytes(bytes);
             }
         }
     }
     if inflated != size {
         return Err(PackError::Damaged("an entry is smaller than it says"));
     }
-    let id = hasher.map(hash::Hasher::try_finalize).transpose().map_err(|_| collision())?;
-    let name: Option<(Kind, ObjectId)> = kind.zip(id);
-    Ok(Entry { offset, data, size, crc: copy.crc.sum(), form, name })
+    Ok(Entry { offset, data, size, crc: copy.crc.sum(), form, name: None })
 }
 
 /// What is read from the server goes to the file.

@@ -148,7 +148,14 @@ impl<F: Files> Files for Recording<F> {
     }
 
     fn canonical(&self, path: &RelPath) -> Result<RelPath, Error> {
-        self.inner.canonical(path)
+        let result = self.inner.canonical(path);
+        match &result {
+            Ok(real) if real == path => {}
+            // An index cannot tell where links lead.
+            Ok(_) => self.with(|set| set.broken = true),
+            Err(error) => self.with(|set| set.note(path, error)),
+        }
+        result
     }
 }
 
@@ -185,6 +192,36 @@ mod tests {
         assert!(!holds(&[kust, ("app/b.yaml", "b"), ("app/e", "")]));
         assert!(!holds(&[kust, ("app/b.yaml/now-a-directory", "b")]));
         assert!(!holds(&[]));
+    }
+
+    /// A tree in which `link` stands for `a`.
+    struct Linked(Memory);
+
+    impl Files for Linked {
+        fn read(&self, path: &RelPath) -> Result<Arc<[u8]>, Error> {
+            self.0.read(path)
+        }
+        fn list(&self, dir: &RelPath) -> Result<Vec<Entry>, Error> {
+            self.0.list(dir)
+        }
+        fn kind(&self, path: &RelPath) -> Result<Kind, Error> {
+            self.0.kind(path)
+        }
+        fn canonical(&self, path: &RelPath) -> Result<RelPath, Error> {
+            if path.as_str() == "link" { RelPath::new("a").map_err(Error::from) } else { Ok(path.clone()) }
+        }
+    }
+
+    #[test]
+    fn a_link_that_was_followed_is_never_taken_for_unchanged() {
+        let tree = Linked(Memory::of([("a", "1")]).unwrap());
+        let holds = |asked: &str| {
+            let recording = Recording::new(&tree);
+            recording.canonical(&path(asked)).unwrap();
+            recording.finish().holds(&Index::of(&tree.0).unwrap())
+        };
+        assert!(holds("a"));
+        assert!(!holds("link"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which fields the transformers change: the defaults, merged with what `configurations` and `crds` add.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::error::{Result, bad};
 use crate::fieldspec::{FieldSpec, merge_all};
@@ -34,8 +34,13 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// The built-in fields.
-    pub(crate) fn defaults() -> Self {
+    /// The built-in fields, made once for all builds.
+    pub(crate) fn defaults() -> Arc<Self> {
+        static DEFAULTS: LazyLock<Arc<Config>> = LazyLock::new(|| Arc::new(Config::built_in()));
+        DEFAULTS.clone()
+    }
+
+    fn built_in() -> Self {
         let mut common_labels = tables::specs(tables::SELECTORS);
         common_labels.extend(tables::specs(tables::LABELS));
         let sorted = |mut specs: Vec<FieldSpec>| {

@@ -80,6 +80,11 @@ impl Error {
         self
     }
 
+    /// Names the object a bound was passed at; other failures are told in upstream's words alone.
+    pub(crate) fn concerning(self, object: impl Display) -> Self {
+        if self.kind == ErrorKind::Limit { self.wrap(object) } else { self }
+    }
+
     /// Whether no other reading of the same entry may be tried.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self.kind, ErrorKind::Limit | ErrorKind::Cancelled)

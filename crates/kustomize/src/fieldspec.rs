@@ -1,5 +1,8 @@
 //! Paths into objects, filtered by group, version and kind.
 
+use std::borrow::Borrow;
+use std::collections::HashMap;
+
 use sluice_manifest::yaml::Node;
 
 use crate::error::{Result, bad};
@@ -77,14 +80,18 @@ pub(crate) fn visit(
     if !applies(object, spec) {
         return Ok(());
     }
-    visit_parts(object, spec, &split_path(&spec.path, '/'), create, set)
+    if spec.path.contains('\\') {
+        return visit_parts(object, spec, &split_path(&spec.path, '/'), create, set);
+    }
+    let parts: Vec<&str> = spec.path.strip_prefix('/').unwrap_or(&spec.path).split('/').collect();
+    visit_parts(object, spec, &parts, create, set)
 }
 
 /// As [`visit`], with the path split already.
-pub(crate) fn visit_parts(
+pub(crate) fn visit_parts<S: Borrow<str>>(
     object: &mut Node,
     spec: &FieldSpec,
-    parts: &[String],
+    parts: &[S],
     create: Create,
     set: &mut dyn FnMut(&mut Node) -> Result<()>,
 ) -> Result<()> {
@@ -120,9 +127,9 @@ pub(crate) fn applies(object: &Node, spec: &FieldSpec) -> bool {
         && (spec.gvk.version.is_empty() || spec.gvk.version == version)
 }
 
-fn step(
+fn step<S: Borrow<str>>(
     at: &mut Node,
-    path: &[String],
+    path: &[S],
     create: Create,
     set: &mut dyn FnMut(&mut Node) -> Result<()>,
 ) -> Result<()> {
@@ -140,20 +147,21 @@ fn step(
             Ok(())
         }
         Shape::Mapping => {
+            let first: &str = first.borrow();
             let (name, sequence) = match first.strip_suffix("[]") {
                 Some(name) => (name, true),
-                None => (first.as_str(), false),
+                None => (first, false),
             };
             if name.is_empty() {
                 return Err(bad!("cannot set or create an empty field name"));
             }
             refuse_list_step(name).map_err(|error| error.wrap(format!("fieldName: {name}")))?;
             let making = create != Create::Nothing && !sequence;
-            let made = if rest.is_empty() { create.make() } else { Node::empty_map() };
+            let made = || if rest.is_empty() { create.make() } else { Node::empty_map() };
             match at.get_mut(name) {
                 None if making => {
                     if let Some(pairs) = at.pairs_mut() {
-                        pairs.push((node::untagged(name), made));
+                        pairs.push((node::untagged(name), made()));
                     }
                 }
                 None => return Ok(()),
@@ -162,7 +170,7 @@ fn step(
                     if sequence {
                         *found = Node::sequence(Vec::new());
                     } else if making {
-                        *found = made;
+                        *found = made();
                     }
                 }
                 Some(_) => {}
@@ -192,17 +200,33 @@ fn refuse_list_step(name: &str) -> Result<()> {
 
 /// Adds `spec` unless it is there; the same place must not be both created and not.
 pub(crate) fn merge_one(list: &mut Vec<FieldSpec>, spec: &FieldSpec) -> Result<()> {
-    match list.iter().find(|known| known.path == spec.path && known.gvk.is_selected(&spec.gvk)) {
+    let known = list.iter().find(|known| known.path == spec.path && known.gvk.is_selected(&spec.gvk));
+    if is_new(known, spec)? {
+        list.push(spec.clone());
+    }
+    Ok(())
+}
+
+fn is_new(known: Option<&FieldSpec>, spec: &FieldSpec) -> Result<bool> {
+    match known {
         Some(known) if known.create != spec.create => Err(bad!("conflicting fieldspecs")),
-        Some(_) => Ok(()),
-        None => {
-            list.push(spec.clone());
-            Ok(())
-        }
+        known => Ok(known.is_none()),
     }
 }
 
 /// Adds all of `more`.
 pub(crate) fn merge_all(list: &mut Vec<FieldSpec>, more: &[FieldSpec]) -> Result<()> {
-    more.iter().try_for_each(|spec| merge_one(list, spec))
+    let mut places: HashMap<String, Vec<usize>> = HashMap::with_capacity(list.len() + more.len());
+    for (at, spec) in list.iter().enumerate() {
+        places.entry(spec.path.clone()).or_default().push(at);
+    }
+    for spec in more {
+        let same_path = places.get(&spec.path).map_or(&[][..], Vec::as_slice);
+        let mut known = same_path.iter().filter_map(|at| list.get(*at));
+        if is_new(known.find(|known| known.gvk.is_selected(&spec.gvk)), spec)? {
+            places.entry(spec.path.clone()).or_default().push(list.len());
+            list.push(spec.clone());
+        }
+    }
+    Ok(())
 }

@@ -70,6 +70,48 @@ pub(crate) struct ResId {
     pub(crate) namespace: String,
 }
 
+/// As [`ResId`], borrowed from a resource.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdRef<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) namespace: &'a str,
+}
+
+impl<'a> IdRef<'a> {
+    fn effective_namespace(&self) -> &'a str {
+        effective_namespace(is_cluster_scoped(self.group, self.version, self.kind), self.namespace)
+    }
+
+    /// Whether group, version and kind pass the filter `by`, whose empty parts match anything.
+    pub(crate) fn is_of(&self, by: &Gvk) -> bool {
+        let passes = |mine: &str, wanted: &str| wanted.is_empty() || mine == wanted;
+        passes(self.kind, &by.kind) && passes(self.group, &by.group) && passes(self.version, &by.version)
+    }
+
+    /// Equal but for the namespace.
+    pub(crate) fn same_gvk_and_name(&self, other: &ResId) -> bool {
+        self.name == other.name
+            && self.kind == other.gvk.kind
+            && self.group == other.gvk.group
+            && self.version == other.gvk.version
+    }
+
+    /// Equal in all that counts.
+    pub(crate) fn is(&self, other: &ResId) -> bool {
+        self.same_gvk_and_name(other) && self.effective_namespace() == other.effective_namespace()
+    }
+
+    /// Whether this one is picked by `by`, whose empty parts match anything.
+    pub(crate) fn is_selected_by(&self, by: &ResId) -> bool {
+        (by.name.is_empty() || self.name == by.name)
+            && self.is_of(&by.gvk)
+            && (by.namespace.is_empty() || self.effective_namespace() == by.effective_namespace())
+    }
+}
+
 /// The namespace that counts for comparisons.
 pub(crate) fn effective_namespace(cluster_scoped: bool, namespace: &str) -> &str {
     if cluster_scoped {
@@ -85,27 +127,13 @@ impl ResId {
     pub(crate) fn effective_namespace(&self) -> &str {
         effective_namespace(self.gvk.is_cluster_scoped(), &self.namespace)
     }
-
-    pub(crate) fn same_namespace(&self, other: &ResId) -> bool {
-        self.effective_namespace() == other.effective_namespace()
-    }
-
-    /// Equal but for the namespace.
-    pub(crate) fn same_gvk_and_name(&self, other: &ResId) -> bool {
-        self.name == other.name && self.gvk == other.gvk
-    }
-
-    /// Whether this one is picked by `by`, whose empty parts match anything.
-    pub(crate) fn is_selected_by(&self, by: &ResId) -> bool {
-        (by.name.is_empty() || self.name == by.name)
-            && (by.namespace.is_empty() || self.same_namespace(by))
-            && self.gvk.is_selected(&by.gvk)
-    }
 }
 
 impl PartialEq for ResId {
     fn eq(&self, other: &Self) -> bool {
-        self.same_gvk_and_name(other) && self.same_namespace(other)
+        self.name == other.name
+            && self.gvk == other.gvk
+            && self.effective_namespace() == other.effective_namespace()
     }
 }
 

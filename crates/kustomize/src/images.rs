@@ -8,13 +8,55 @@ use crate::fieldspec::{Create, FieldSpec, visit};
 use crate::kustomization::Image;
 use crate::node;
 use crate::selector::compile;
+use crate::session::Session;
 
 /// One `images` entry, ready to be applied.
 #[derive(Debug)]
 pub(crate) struct Images {
     image: Image,
-    pattern: Regex,
+    name: Name,
     fields: Vec<FieldSpec>,
+}
+
+/// What an image must be called. The name goes into upstream's pattern as it is, unquoted.
+#[derive(Debug)]
+enum Name {
+    /// Nothing in it but dots has a meaning of its own.
+    Plain(String),
+    Pattern(Regex),
+}
+
+impl Name {
+    fn new(name: &str) -> Result<Self> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/' | b':' | b'-' | b'_' | b'@');
+        if name.bytes().all(plain) {
+            return Ok(Self::Plain(name.to_owned()));
+        }
+        compile(&format!("^{name}{TAG_AND_DIGEST}$")).map(Self::Pattern)
+    }
+
+    fn matches(&self, reference: &str) -> bool {
+        let name = match self {
+            Self::Pattern(pattern) => return pattern.is_match(reference),
+            Self::Plain(name) => name,
+        };
+        let mut rest = reference.chars();
+        let same = |wanted: char| rest.next().is_some_and(|c| c == wanted || wanted == '.' && c != '\n');
+        name.chars().all(same) && is_tag_and_digest(rest.as_str())
+    }
+}
+
+const TAG_AND_DIGEST: &str = "(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
+
+/// Whether the text matches [`TAG_AND_DIGEST`].
+fn is_tag_and_digest(text: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'{' | b'}' | b'-');
+    let (tag, digest) = match text.split_once('@') {
+        Some((tag, digest)) => (tag, digest.strip_prefix("sha256:")),
+        None => (text, Some("")),
+    };
+    let is_tag = tag.is_empty() || tag.strip_prefix(':').is_some_and(|tag| tag.bytes().all(word));
+    is_tag && digest.is_some_and(|digest| digest.bytes().all(word))
 }
 
 /// The parts of an image reference: name, tag, digest.
@@ -51,15 +93,13 @@ fn split(image: &str) -> (&str, &str, &str) {
 
 impl Images {
     pub(crate) fn new(image: &Image, fields: &[FieldSpec]) -> Result<Self> {
-        // The name goes into the pattern as it is; upstream never quoted it.
-        let pattern =
-            compile(&format!("^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$", image.name))?;
-        Ok(Self { image: image.clone(), pattern, fields: fields.to_vec() })
+        let name = Name::new(&image.name)?;
+        Ok(Self { image: image.clone(), name, fields: fields.to_vec() })
     }
 
     /// The new reference, or `None` when the entry is about another image.
     fn renamed(&self, reference: &str) -> Option<String> {
-        if !self.pattern.is_match(reference) {
+        if !self.name.matches(reference) {
             return None;
         }
         let (name, mut tag, mut digest) = split(reference);
@@ -88,21 +128,24 @@ impl Images {
         Some(renamed)
     }
 
-    fn set(&self, at: &mut Node) -> Result<()> {
+    fn set(&self, session: &Session<'_>, at: &mut Node) -> Result<()> {
         let Some(text) = at.text() else { return Err(node::wrong_kind(at, node::Shape::Scalar)) };
         match self.renamed(text) {
-            Some(renamed) => node::set_scalar(at, renamed),
+            Some(renamed) => {
+                session.spend(renamed.len())?;
+                node::set_scalar(at, renamed)
+            }
             None => Ok(()),
         }
     }
 
     /// Changes every container found anywhere.
-    fn walk(&self, at: &mut Node) -> Result<()> {
+    fn walk(&self, session: &Session<'_>, at: &mut Node) -> Result<()> {
         match &mut at.value {
             NodeValue::Scalar { .. } => Ok(()),
-            NodeValue::Sequence(items) => items.iter_mut().try_for_each(|item| self.walk(item)),
+            NodeValue::Sequence(items) => items.iter_mut().try_for_each(|item| self.walk(session, item)),
             NodeValue::Mapping(pairs) => pairs.iter_mut().try_for_each(|(key, value)| {
-                self.walk(value)?;
+                self.walk(session, value)?;
                 if !matches!(key.text(), Some("containers" | "initContainers")) {
                     return Ok(());
                 }
@@ -111,7 +154,7 @@ impl Images {
                         return Err(node::wrong_kind(item, node::Shape::Mapping));
                     }
                     if let Some(image) = item.get_mut("image") {
-                        self.set(image)?;
+                        self.set(session, image)?;
                     }
                 }
                 Ok(())
@@ -119,21 +162,61 @@ impl Images {
         }
     }
 
-    pub(crate) fn walk_object(&self, object: &mut Node) -> Result<()> {
-        if node::key_text(object, "kind") == "CustomResourceDefinition" { Ok(()) } else { self.walk(object) }
-    }
-
-    pub(crate) fn visit_fields(&self, object: &mut Node) -> Result<()> {
+    pub(crate) fn walk_object(&self, session: &Session<'_>, object: &mut Node) -> Result<()> {
         if node::key_text(object, "kind") == "CustomResourceDefinition" {
             return Ok(());
         }
-        self.fields.iter().try_for_each(|spec| visit(object, spec, Create::Nothing, &mut |at| self.set(at)))
+        self.walk(session, object)
+    }
+
+    pub(crate) fn visit_fields(&self, session: &Session<'_>, object: &mut Node) -> Result<()> {
+        if node::key_text(object, "kind") == "CustomResourceDefinition" {
+            return Ok(());
+        }
+        let mut set = |at: &mut Node| self.set(session, at);
+        self.fields.iter().try_for_each(|spec| visit(object, spec, Create::Nothing, &mut set))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_name_matches_what_its_pattern_would() {
+        let names = ["nginx", "a.b/c", "reg:5000/a", "", "a@b", "a..b", "docker.io/x-y_z"];
+        let ends = [
+            "",
+            ":",
+            ":1.2",
+            ":{a}",
+            ":a/b",
+            "@sha256:",
+            "@sha256:f",
+            ":1@sha256:f",
+            "@md5:f",
+            "@",
+            ":1:2",
+            ":é",
+            "x",
+        ];
+        for name in names {
+            let pattern = compile(&format!("^{name}{TAG_AND_DIGEST}$")).unwrap();
+            let plain = Name::new(name).unwrap();
+            assert!(matches!(plain, Name::Plain(_)));
+            for start in names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .chain([name.replace('.', "é"), name.replace('.', "\n")])
+            {
+                for end in ends {
+                    let reference = format!("{start}{end}");
+                    assert_eq!(plain.matches(&reference), pattern.is_match(&reference), "{name} {reference}");
+                }
+            }
+        }
+        assert!(matches!(Name::new("a+").unwrap(), Name::Pattern(_)));
+    }
 
     #[test]
     fn a_reference_splits_into_name_tag_and_digest() {

@@ -41,8 +41,8 @@ pub(crate) fn decode(value: &Value) -> Result<Vec<Operation>> {
         .collect()
 }
 
-/// Applies all operations in order.
-pub(crate) fn apply(document: &mut Value, operations: &[Operation]) -> Result<()> {
+/// Applies all operations in order; how much was copied on the way.
+pub(crate) fn apply(document: &mut Value, operations: &[Operation]) -> Result<usize> {
     let mut copied = 0;
     for operation in operations {
         match operation.op.as_str() {
@@ -55,7 +55,7 @@ pub(crate) fn apply(document: &mut Value, operations: &[Operation]) -> Result<()
             other => return Err(bad!("Unexpected kind: {other}")),
         }
     }
-    Ok(())
+    Ok(copied)
 }
 
 fn path_of<'a>(operation: &'a Operation, name: &str) -> Result<&'a str> {
@@ -263,12 +263,16 @@ fn copy(document: &mut Value, operation: &Operation, copied: &mut usize) -> Resu
     insert(container, &key, value).map_err(|error| error.wrap("error while adding value during copy"))
 }
 
+/// About what a value takes, and what a mapping does, however small it is.
+const NODE: usize = std::mem::size_of::<Value>();
+const LEAF: usize = 11 * (NODE + std::mem::size_of::<String>());
+
 fn weight(value: &Value) -> usize {
     match value {
-        Value::String(text) => text.len() + 8,
-        Value::Array(list) => list.iter().map(weight).sum::<usize>() + 8,
-        Value::Object(map) => map.iter().map(|(key, value)| key.len() + weight(value)).sum::<usize>() + 8,
-        _ => 8,
+        Value::String(text) => text.len() + NODE,
+        Value::Array(list) => list.iter().map(weight).sum::<usize>() + NODE,
+        Value::Object(map) => map.iter().map(|(key, value)| key.len() + weight(value)).sum::<usize>() + LEAF,
+        _ => NODE,
     }
 }
 

@@ -7,9 +7,10 @@ use serde_json::Value;
 use sluice_manifest::yaml;
 
 use crate::decode::decode;
-use crate::error::{Error, Result, bad};
+use crate::error::{Result, bad};
 pub(crate) use crate::fields::KUSTOMIZATION;
 use crate::options::Warning;
+use crate::session::unreadable;
 
 const KUSTOMIZATION_VERSION: &str = "kustomize.config.k8s.io/v1beta1";
 const COMPONENT_VERSION: &str = "kustomize.config.k8s.io/v1alpha1";
@@ -247,7 +248,7 @@ impl Kustomization {
     ) -> Result<Self> {
         let value = yaml::read_text(bytes)
             .and_then(|text| yaml::parse_v2_json(text, limits))
-            .map_err(|error| Error::invalid(format!("invalid Kustomization: {error}")))?;
+            .map_err(|error| unreadable(error).wrap("invalid Kustomization").concerning(shown))?;
         let value =
             decode(value, &KUSTOMIZATION, "Kustomization").map_err(|e| e.wrap("invalid Kustomization"))?;
         for (old, new, note) in DEPRECATED {

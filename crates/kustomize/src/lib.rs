@@ -22,6 +22,7 @@ mod kustomization;
 mod lists;
 mod loader;
 mod merge;
+mod merge_fields;
 mod nameref;
 mod node;
 mod options;
@@ -54,7 +55,7 @@ use sluice_types::RelPath;
 use crate::fieldspec::FieldSpec;
 use crate::loader::Loader;
 use crate::resource::{ORIGIN, TRANSFORMATIONS};
-use crate::session::Session;
+use crate::session::{Parsed, Session};
 use crate::target::Target;
 use crate::transform::Transformer;
 
@@ -74,6 +75,15 @@ impl Built {
     }
 }
 
+/// The result of a build as text.
+#[derive(Clone, Debug, Default)]
+pub struct BuiltText {
+    /// What [`Built::to_yaml`] would say.
+    pub yaml: String,
+    /// What a human should know.
+    pub warnings: Vec<Warning>,
+}
+
 /// Builds the kustomization in the directory `root` of `files`.
 ///
 /// Stops between steps once [`Options::cancelled`] says so.
@@ -81,10 +91,48 @@ impl Built {
 /// # Errors
 /// What the inputs do wrong, in upstream's words; a bound that was passed; a remote entry; being cancelled.
 pub fn build(files: &dyn Files, root: &RelPath, options: &Options<'_>) -> Result<Built, Error> {
-    let session = Session::new(files, options);
+    build_after(files, root, options, Parsed::default())
+}
+
+/// As [`build`], with what was parsed on the way to it.
+pub(crate) fn build_after(
+    files: &dyn Files,
+    root: &RelPath,
+    options: &Options<'_>,
+    parsed: Parsed,
+) -> Result<Built, Error> {
+    let mut resources = Vec::new();
+    let warnings = build_each(files, root, options, parsed, &mut |object| resources.push(object))?;
+    Ok(Built { resources, warnings })
+}
+
+/// As [`build`], written at once: no object is held as JSON longer than it takes to write it.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_text(files: &dyn Files, root: &RelPath, options: &Options<'_>) -> Result<BuiltText, Error> {
+    let mut yaml = String::new();
+    let warnings = build_each(files, root, options, Parsed::default(), &mut |object| {
+        if !yaml.is_empty() {
+            yaml.push_str("---\n");
+        }
+        yaml::emit_v2_into(&object, &mut yaml);
+    })?;
+    Ok(BuiltText { yaml, warnings })
+}
+
+fn build_each(
+    files: &dyn Files,
+    root: &RelPath,
+    options: &Options<'_>,
+    parsed: Parsed,
+    each: &mut dyn FnMut(serde_json::Value),
+) -> Result<Vec<Warning>, Error> {
+    let session = Session::new(files, options, parsed);
     let loader = Loader::at_root(&session, root)?;
     let target = Target::root(&session, loader)?;
     let mut acc = target.accumulate()?;
+    session.forget_files();
     target::finish(&session, &mut acc)?;
     let kustomization = &target.kustomization;
     let mut resources = acc.resources;
@@ -100,11 +148,10 @@ pub fn build(files: &dyn Files, root: &RelPath, options: &Options<'_>) -> Result
         .filter(|(option, _)| !kustomization.has_metadata_option(option))
         .map(|(_, annotation)| annotation)
         .collect();
-    let mut objects = Vec::with_capacity(resources.len());
     for mut resource in resources.into_list() {
         session.check()?;
         resource.clean_annotations(&unwanted);
-        objects.push(node::to_json_into(resource.node)?);
+        each(node::to_json_into(resource.node)?);
     }
-    Ok(Built { resources: objects, warnings: session.warnings.take() })
+    Ok(session.warnings.take())
 }

@@ -7,6 +7,7 @@ use sluice_tree::Kind;
 use sluice_types::RelPath;
 
 use crate::error::{Error, ErrorKind, Result, bad};
+use crate::node;
 use crate::options::LoadRestrictions;
 use crate::resource::Resource;
 use crate::session::{Session, malformed};
@@ -62,11 +63,12 @@ impl Loader {
         if is_remote_file(text) {
             return Err(refuse(text));
         }
+        session.check()?;
         let path = session.place(&self.root, text).map_err(|shown| {
             bad!("evalsymlink failure on '{shown}' : lstat {shown}: no such file or directory")
         })?;
         let (real, kind) = match session.options.load_restrictions {
-            LoadRestrictions::None => match session.resolve(&path) {
+            LoadRestrictions::None => match session.find(&path) {
                 Ok(found) => found,
                 Err(_) => return Err(bad!("open {}: no such file or directory", session.shown(&path))),
             },
@@ -90,7 +92,7 @@ impl Loader {
             return Err(bad!("read {}: is a directory", session.shown(&path)));
         }
         let content = session.read(&real)?;
-        session.spend(content.len() + 256)?;
+        session.spend(content.len() + 256).map_err(|error| error.concerning(session.shown(&path)))?;
         Ok((real, content))
     }
 
@@ -103,25 +105,27 @@ impl Loader {
     /// The objects of a file.
     pub(crate) fn load_resources(&self, session: &Session<'_>, text: &str) -> Result<Vec<Resource>> {
         let (path, content) = self.load(session, text)?;
-        let known = session.parsed.borrow().get(&path).cloned();
-        let nodes = match known {
-            Some(nodes) => nodes,
-            None => {
-                let parse = || session.parse_objects(yaml::read_text(&content).map_err(malformed)?);
-                let nodes = parse().map_err(|error| {
-                    let line = line_of(&error.to_string());
-                    let located = error.located(path.as_str(), line);
-                    if located.kind() == ErrorKind::MalformedYaml {
-                        return located.reword(|message| format!("{message} in File: {text}"));
+        let parse = || session.parse_objects(yaml::read_text(&content).map_err(malformed)?);
+        let nodes = session.objects_at(&path, || {
+            parse().map_err(|error| {
+                let line = line_of(&error.to_string());
+                let located = error.located(path.as_str(), line);
+                match located.kind() {
+                    ErrorKind::MalformedYaml => {
+                        located.reword(|message| format!("{message} in File: {text}"))
                     }
-                    located
-                })?;
-                let nodes = Arc::new(nodes);
-                session.parsed.borrow_mut().insert(path, nodes.clone());
-                nodes
-            }
-        };
-        Ok(nodes.iter().cloned().map(Resource::new).collect())
+                    _ => located.concerning(session.shown(&path)),
+                }
+            })
+        })?;
+        if content.contains(&b'&') {
+            // Aliases make more of a text than its size tells.
+            let weight: usize = nodes.iter().map(|node| node::weigh(node).0).sum();
+            session
+                .spend(weight.saturating_sub(content.len()))
+                .map_err(|error| error.concerning(session.shown(&path)))?;
+        }
+        Ok(nodes.into_iter().map(Resource::new).collect())
     }
 
     /// Steps into another directory.
@@ -151,7 +155,8 @@ impl Loader {
         let mut ancestors = self.ancestors.clone();
         ancestors.push(self.root.clone());
         if ancestors.len() > session.options.limits.recursion {
-            return Err(Error::limit("depth of nested kustomizations", session.options.limits.recursion));
+            let error = Error::limit("depth of nested kustomizations", session.options.limits.recursion);
+            return Err(error.concerning(shown));
         }
         Ok(Self { root, ancestors })
     }

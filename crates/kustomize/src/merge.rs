@@ -1,11 +1,10 @@
 //! Strategic merging of a patch into an object.
 
-use std::collections::HashSet;
-
 use sluice_manifest::yaml::{Node, NodeValue, Tag};
 
 use crate::error::{Error, Result, bad};
 use crate::lists::{Lists, unite, valid};
+use crate::merge_fields::{Fields, repeats};
 use crate::node::{self, Shape, shape};
 use crate::schema::{Schema, Schemas};
 
@@ -165,22 +164,20 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        let mut patch = match origin.map(|node| node.value) {
+        let mut patch = Fields::new(match origin.map(|node| node.value) {
             Some(NodeValue::Mapping(pairs)) => pairs,
             _ => Vec::new(),
-        };
+        });
         let Some(pairs) = dest.pairs_mut() else { return Ok(Outcome::Value(dest)) };
+        let repeated = repeats(pairs);
         let mut merged = Vec::with_capacity(pairs.len() + patch.len());
-        let many = pairs.len() > 1;
-        let mut seen: HashSet<String> = HashSet::new();
-        for (key, value) in std::mem::take(pairs) {
-            let name = key.text().unwrap_or("");
-            if many && !seen.insert(name.to_owned()) {
+        for (at, (key, value)) in std::mem::take(pairs).into_iter().enumerate() {
+            if repeated.contains(&at) {
                 merged.push((key, value));
                 continue;
             }
-            let found = patch.iter().position(|(other, _)| other.text() == Some(name));
-            let other = found.map(|at| patch.remove(at).1);
+            let name = key.text().unwrap_or("");
+            let other = patch.take(name);
             let style = value.style();
             let field = schema.and_then(|schema| schema.field(name));
             match self.pair(Some(value), other, field)? {
@@ -193,12 +190,13 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        let mut seen: HashSet<String> = HashSet::new();
-        for (key, value) in patch {
-            let name = key.text().unwrap_or("");
-            if !seen.insert(name.to_owned()) {
+        let left = patch.into_left();
+        let repeated = repeats(&left);
+        for (at, (key, value)) in left.into_iter().enumerate() {
+            if repeated.contains(&at) {
                 continue;
             }
+            let name = key.text().unwrap_or("");
             let field = schema.and_then(|schema| schema.field(name));
             match self.pair(None, Some(value), field)? {
                 Outcome::Gone => {}

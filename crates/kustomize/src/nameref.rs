@@ -1,5 +1,6 @@
 //! Fixing references by name after names changed.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use sluice_manifest::yaml::Node;
@@ -7,16 +8,19 @@ use sluice_manifest::yaml::Node;
 use crate::config::{Config, Referrers};
 use crate::error::{Result, bad};
 use crate::fieldspec::{Create, FieldSpec, split_path, visit_parts};
-use crate::id::{Gvk, ResId};
+use crate::id::{Gvk, ResId, effective_namespace};
 use crate::node::{self, Shape};
 use crate::resource::Resource;
 use crate::resources::Resources;
+use crate::session::Session;
 
 /// What a reference may have to be changed to.
 struct Candidate {
     /// Position among all resources.
     at: usize,
     id: ResId,
+    /// The one that counts.
+    namespace: String,
     former: Vec<ResId>,
     cluster_scoped: bool,
     prefixes: Vec<String>,
@@ -36,9 +40,49 @@ impl Candidate {
 struct Candidates {
     list: Vec<Candidate>,
     /// Positions in `list` by former name.
-    by_name: HashMap<String, Vec<usize>>,
+    by_name: HashMap<String, Places>,
     /// All namespaces a candidate or other resource is or was first in.
     namespaces: Namespaces,
+}
+
+/// Positions of candidates that bore one name, in order.
+#[derive(Default)]
+struct Places {
+    all: Vec<usize>,
+    cluster_scoped: Vec<usize>,
+    /// The others, by the namespace they are in.
+    by_namespace: HashMap<String, Vec<usize>>,
+}
+
+/// Fewer candidates than this are looked at one by one.
+const MANY: usize = 8;
+
+impl Places {
+    fn add(&mut self, place: usize, candidate: &Candidate) {
+        if self.all.last() == Some(&place) {
+            return;
+        }
+        self.all.push(place);
+        if candidate.cluster_scoped {
+            self.cluster_scoped.push(place);
+        } else {
+            self.by_namespace.entry(candidate.namespace.clone()).or_default().push(place);
+        }
+    }
+
+    /// Those the referrer may be able to see, in order.
+    fn seen_by(&self, referrer: &Referrer) -> Cow<'_, [usize]> {
+        if self.all.len() < MANY || referrer.cluster_scoped {
+            return Cow::Borrowed(&self.all);
+        }
+        let subjects = referrer.subjects.iter().map(|namespace| effective_namespace(false, namespace));
+        let namespaces = subjects.chain([referrer.namespace.as_str()]);
+        let inside = namespaces.filter_map(|namespace| self.by_namespace.get(namespace)).flatten();
+        let mut seen: Vec<usize> = inside.chain(&self.cluster_scoped).copied().collect();
+        seen.sort_unstable();
+        seen.dedup();
+        Cow::Owned(seen)
+    }
 }
 
 #[derive(Default)]
@@ -49,7 +93,7 @@ struct Namespaces {
 
 fn collect(resources: &Resources) -> Candidates {
     let mut list = Vec::new();
-    let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut by_name: HashMap<String, Places> = HashMap::new();
     let mut namespaces = Namespaces::default();
     for (at, resource) in resources.list().iter().enumerate() {
         let id = resource.id();
@@ -60,15 +104,13 @@ fn collect(resources: &Resources) -> Candidates {
         if former.is_empty() {
             continue;
         }
-        let place = list.len();
-        for name in former.iter().map(|id| &id.name) {
-            let places = by_name.entry(name.clone()).or_default();
-            if places.last() != Some(&place) {
-                places.push(place);
-            }
-        }
         let (prefixes, suffixes) = (resource.history.prefixes.clone(), resource.history.suffixes.clone());
-        list.push(Candidate { at, id, former, cluster_scoped, prefixes, suffixes });
+        let namespace = id.effective_namespace().to_owned();
+        let candidate = Candidate { at, id, namespace, former, cluster_scoped, prefixes, suffixes };
+        for id in &candidate.former {
+            by_name.entry(id.name.clone()).or_default().add(list.len(), &candidate);
+        }
+        list.push(candidate);
     }
     Candidates { list, by_name, namespaces }
 }
@@ -81,7 +123,7 @@ struct Field<'a> {
 }
 
 /// Rewrites all references to what was renamed.
-pub(crate) fn fix(resources: &mut Resources, config: &Config) -> Result<()> {
+pub(crate) fn fix(session: &Session<'_>, resources: &mut Resources, config: &Config) -> Result<()> {
     let candidates = collect(resources);
     if candidates.list.is_empty() {
         return check_subjects(resources, config);
@@ -100,17 +142,25 @@ pub(crate) fn fix(resources: &mut Resources, config: &Config) -> Result<()> {
             order += 1;
         }
     }
-    for resource in resources.list_mut() {
-        let original = resource.original_id();
-        let any_kind = if original.gvk.kind.is_empty() { None } else { by_kind.get("") };
-        let own_kind = by_kind.get(original.gvk.kind.as_str());
+    let choose = |gvk: &Gvk| {
+        let any_kind = if gvk.kind.is_empty() { None } else { by_kind.get("") };
+        let own_kind = by_kind.get(gvk.kind.as_str());
         let mut fields: Vec<&Field<'_>> = own_kind.into_iter().chain(any_kind).flatten().collect();
-        fields.retain(|field| original.gvk.is_selected(&field.spec.gvk));
-        if fields.is_empty() {
-            continue;
-        }
+        fields.retain(|field| gvk.is_selected(&field.spec.gvk));
         fields.sort_by_key(|field| orders.get(&std::ptr::from_ref(field.spec)).copied());
-        fix_one(resource, &fields, &candidates)?;
+        fields
+    };
+    let mut chosen: HashMap<Gvk, Vec<&Field<'_>>> = HashMap::new();
+    for resource in resources.list_mut() {
+        session.check()?;
+        let gvk = resource.original_gvk();
+        let fields = match chosen.get(&gvk) {
+            Some(fields) => fields,
+            None => chosen.entry(gvk).or_insert_with_key(choose),
+        };
+        if !fields.is_empty() {
+            fix_one(session, resource, fields, &candidates)?;
+        }
     }
     Ok(())
 }
@@ -118,23 +168,27 @@ pub(crate) fn fix(resources: &mut Resources, config: &Config) -> Result<()> {
 /// Refuses bindings with blank namespaces even where nothing has to be changed.
 fn check_subjects(resources: &Resources, config: &Config) -> Result<()> {
     for resource in resources.list().iter().filter(|resource| resource.kind() == "RoleBinding") {
-        let original = resource.original_id();
+        let original = resource.original_gvk();
         let mut fields = config.name_references.iter().flat_map(|referrers| &referrers.fields);
-        if fields.any(|spec| original.gvk.is_selected(&spec.gvk)) {
+        if fields.any(|spec| original.is_selected(&spec.gvk)) {
             Referrer::new(resource)?;
         }
     }
     Ok(())
 }
 
-fn fix_one(resource: &mut Resource, fields: &[&Field<'_>], candidates: &Candidates) -> Result<()> {
+fn fix_one(
+    session: &Session<'_>,
+    resource: &mut Resource,
+    fields: &[&Field<'_>],
+    candidates: &Candidates,
+) -> Result<()> {
     let referrer = Referrer::new(resource)?;
     let mut tree = std::mem::replace(&mut resource.node, Node::null());
     let mut result = Ok(());
     for field in fields {
-        let spec = FieldSpec { gvk: Gvk::default(), path: field.spec.path.clone(), create: false };
-        let select = Select { referrer: &referrer, field, candidates };
-        result = visit_parts(&mut tree, &spec, &field.parts, Create::Nothing, &mut |at| select.set(at))
+        let select = Select { session, referrer: &referrer, field, candidates };
+        result = visit_parts(&mut tree, field.spec, &field.parts, Create::Nothing, &mut |at| select.set(at))
             .map_err(|error| {
                 error.wrap(format!(
                     "updating name reference in '{}' field of '{}'",
@@ -153,6 +207,8 @@ fn fix_one(resource: &mut Resource, fields: &[&Field<'_>], candidates: &Candidat
 /// What of the referring object the choice depends on.
 struct Referrer {
     id: ResId,
+    /// The one that counts.
+    namespace: String,
     cluster_scoped: bool,
     prefixes: Vec<String>,
     suffixes: Vec<String>,
@@ -184,11 +240,13 @@ impl Referrer {
         }
         let (prefixes, suffixes) = (resource.history.prefixes.clone(), resource.history.suffixes.clone());
         let cluster_scoped = id.gvk.is_cluster_scoped();
-        Ok(Self { id, cluster_scoped, prefixes, suffixes, role, subjects })
+        let namespace = id.effective_namespace().to_owned();
+        Ok(Self { id, namespace, cluster_scoped, prefixes, suffixes, role, subjects })
     }
 }
 
 struct Select<'a> {
+    session: &'a Session<'a>,
     referrer: &'a Referrer,
     field: &'a Field<'a>,
     candidates: &'a Candidates,
@@ -224,7 +282,10 @@ impl Select<'_> {
     fn set_scalar(&self, at: &mut Node) -> Result<()> {
         let name = at.text().unwrap_or("");
         match self.choose(name, None, false)? {
-            Some(referral) if referral.id.name != name => node::set_scalar(at, referral.id.name.clone()),
+            Some(referral) if referral.id.name != name => {
+                self.session.spend(referral.id.name.len())?;
+                node::set_scalar(at, referral.id.name.clone())
+            }
             _ => Ok(()),
         }
     }
@@ -240,6 +301,7 @@ impl Select<'_> {
         if id.name == name && id.namespace.is_empty() {
             return Ok(());
         }
+        self.session.spend(id.name.len() + id.namespace.len())?;
         if !id.name.is_empty() {
             node::set_field(at, "name", node::untagged(id.name.as_str()));
         }
@@ -253,7 +315,7 @@ impl Select<'_> {
     fn is_reachable(&self, candidate: &Candidate) -> bool {
         self.referrer.cluster_scoped
             || candidate.cluster_scoped
-            || candidate.id.same_namespace(&self.referrer.id)
+            || candidate.namespace == self.referrer.namespace
             || self.referrer.subjects.contains(&candidate.id.namespace)
     }
 
@@ -261,7 +323,7 @@ impl Select<'_> {
         self.referrer.cluster_scoped
             || candidate.cluster_scoped
             || candidate.id.gvk.kind == "ServiceAccount"
-            || candidate.id.same_namespace(&self.referrer.id)
+            || candidate.namespace == self.referrer.namespace
     }
 
     fn choose(
@@ -272,6 +334,7 @@ impl Select<'_> {
     ) -> Result<Option<&Candidate>> {
         let Some(places) = self.candidates.by_name.get(name) else { return Ok(None) };
         let mut list: Vec<&Candidate> = places
+            .seen_by(self.referrer)
             .iter()
             .filter_map(|at| self.candidates.list.get(*at))
             .filter(|c| self.is_reachable(c))
@@ -282,7 +345,7 @@ impl Select<'_> {
             {
                 list.retain(|c| c.original_namespace() == namespace);
             } else if known.current.contains(namespace) {
-                list.retain(|c| c.id.effective_namespace() == namespace);
+                list.retain(|c| c.namespace == namespace);
             } else {
                 return Ok(None);
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use sluice_manifest::yaml::{self, Node, NodeValue, Style, Tag};
+use sluice_manifest::yaml::{self, Node, NodeValue, Style, Tag, Text};
 
 use crate::error::{Error, Result, bad};
 
@@ -34,7 +34,7 @@ pub(crate) fn shape(node: &Node) -> Shape {
 }
 
 /// A scalar whose meaning is found anew from its text when it is written.
-pub(crate) fn untagged(text: impl Into<String>) -> Node {
+pub(crate) fn untagged(text: impl Into<Text>) -> Node {
     Node { tag: untagged_tag(), ..Node::string(text) }
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn keep_style(node: &mut Node, style: Option<Style>) {
 }
 
 /// Changes the text alone; type and quoting stay.
-pub(crate) fn set_raw_text(node: &mut Node, new: impl Into<String>) {
+pub(crate) fn set_raw_text(node: &mut Node, new: impl Into<Text>) {
     if twin(node).is_some() {
         node.line = CHANGED;
     }
@@ -254,16 +254,18 @@ pub(crate) fn to_text(node: &Node) -> String {
 /// Deeper trees than this are not made.
 pub(crate) const DEEPEST: usize = 500;
 
-/// The bytes of all texts and something for every node, and how deep the tree is.
+const SIZE: usize = std::mem::size_of::<Node>();
+
+/// The bytes of all texts and nodes, and how deep the tree is.
 pub(crate) fn weigh(node: &Node) -> (usize, usize) {
     match &node.value {
-        NodeValue::Scalar { text, .. } => (text.len() + 16, 1),
+        NodeValue::Scalar { text, .. } => (text.len() + SIZE, 1),
         NodeValue::Sequence(items) => {
-            items.iter().map(weigh).fold((16, 1), |a, b| (a.0 + b.0, a.1.max(b.1 + 1)))
+            items.iter().map(weigh).fold((SIZE, 1), |a, b| (a.0 + b.0, a.1.max(b.1 + 1)))
         }
-        NodeValue::Mapping(pairs) => pairs.iter().fold((16, 1), |a, (key, value)| {
+        NodeValue::Mapping(pairs) => pairs.iter().fold((SIZE, 1), |a, (key, value)| {
             let (weight, depth) = weigh(value);
-            (a.0 + weight + key.text().map_or(0, str::len) + 16, a.1.max(depth + 1))
+            (a.0 + weight + key.text().map_or(0, str::len) + SIZE, a.1.max(depth + 1))
         }),
     }
 }

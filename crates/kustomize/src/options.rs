@@ -52,6 +52,18 @@ pub struct Limits {
     pub expanded: usize,
 }
 
+impl Limits {
+    /// Those on one text.
+    pub(crate) fn yaml(&self) -> sluice_manifest::yaml::Limits {
+        sluice_manifest::yaml::Limits {
+            bytes: self.bytes,
+            documents: self.documents,
+            depth: self.depth,
+            nodes: self.nodes,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -9,7 +9,7 @@ use crate::loader::Loader;
 use crate::resource::{Resource, texts};
 use crate::resources::{Resources, quote};
 use crate::selector::Pattern;
-use crate::session::Session;
+use crate::session::{Session, unreadable};
 
 /// What a `patches` entry turned out to be.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct PatchEntry {
     content: Content,
     target: Option<Selector>,
     source: String,
+    /// Bytes of its text.
+    size: usize,
 }
 
 /// A JSON 6902 patch of the deprecated field, ready to be applied.
@@ -32,6 +34,8 @@ pub(crate) struct PatchEntry {
 pub(crate) struct JsonEntry {
     operations: Vec<Operation>,
     target: Selector,
+    /// Bytes of its text.
+    size: usize,
 }
 
 fn decode_json(session: &Session<'_>, text: &str) -> Result<Vec<Operation>> {
@@ -42,7 +46,7 @@ fn decode_json(session: &Session<'_>, text: &str) -> Result<Vec<Operation>> {
         // What starts like JSON has to be JSON, unless the engine's YAML reader agrees on it.
         serde_json::from_str(text).map_err(|error| bad!("{error}"))?
     } else {
-        yaml::parse_v2_json(text, session.yaml_limits()).map_err(|error| bad!("{error}"))?
+        yaml::parse_v2_json(text, session.yaml_limits()).map_err(unreadable)?
     };
     jsonpatch::decode(&value)
 }
@@ -65,7 +69,7 @@ impl PatchEntry {
         let json = decode_json(session, &text);
         for error in [strategic.as_ref().err(), json.as_ref().err()].into_iter().flatten() {
             if error.is_final() {
-                return Err(error.clone());
+                return Err(error.clone().concerning(&source));
             }
         }
         let content = match (strategic, json) {
@@ -95,7 +99,7 @@ impl PatchEntry {
             }
             (Err(_), Ok(operations)) => Content::Json(operations),
         };
-        Ok(Self { content, target: patch.target.clone(), source })
+        Ok(Self { content, target: patch.target.clone(), source, size: text.len() })
     }
 
     pub(crate) fn apply(&self, session: &Session<'_>, resources: &mut Resources) -> Result<()> {
@@ -105,22 +109,17 @@ impl PatchEntry {
                 let Some(target) = &self.target else {
                     return Err(bad!("must specify a target for JSON patch {}", self.source));
                 };
-                for at in select(resources, target)? {
-                    if let Some(resource) = resources.list_mut().get_mut(at) {
-                        resource.remember_id();
-                        apply_json(resource, operations)?;
-                    }
-                }
+                change_json(session, resources, target, self.size, |resource| {
+                    resource.remember_id();
+                    apply_json(session, resource, operations)
+                })?;
+                resources.drop_gone();
                 Ok(())
             }
             Content::Strategic(patches) => {
                 let schemas = session.schemas();
                 let Some(target) = &self.target else {
-                    for patch in patches {
-                        let at = resources.patch_target(&patch.original_id())?;
-                        resources.patch_one(at, patch, &schemas)?;
-                    }
-                    return Ok(());
+                    return resources.patch_targets(patches, &schemas);
                 };
                 let [patch] = &patches[..] else {
                     return Err(bad!(
@@ -130,15 +129,41 @@ impl PatchEntry {
                 };
                 let chosen = select(resources, target)
                     .map_err(|error| error.wrap("unable to find patch target in `resources`"))?;
+                session.spend(self.size.saturating_mul(chosen.len()))?;
                 resources.patch_chosen(&chosen, patch, &schemas)
             }
         }
     }
 }
 
-fn select(resources: &Resources, target: &Selector) -> Result<Vec<usize>> {
+fn select(resources: &mut Resources, target: &Selector) -> Result<Vec<usize>> {
     let pattern = Pattern::new(target)?;
-    Ok(resources.list().iter().enumerate().filter(|(_, r)| pattern.selects(r)).map(|(at, _)| at).collect())
+    let places = match pattern.only_name() {
+        Some(name) => resources.places(name),
+        None => (0..resources.len()).collect(),
+    };
+    let list = resources.list();
+    let selected = |at: &usize| list.get(*at).is_some_and(|resource| pattern.selects(resource));
+    Ok(places.into_iter().filter(selected).collect())
+}
+
+/// Changes the JSON form of all that is selected.
+fn change_json(
+    session: &Session<'_>,
+    resources: &mut Resources,
+    target: &Selector,
+    size: usize,
+    mut change: impl FnMut(&mut Resource) -> Result<()>,
+) -> Result<()> {
+    for at in select(resources, target)? {
+        session.check()?;
+        session.spend(size)?;
+        resources.change(at, |resource| {
+            let id = resource.id();
+            change(resource).map_err(|error| error.concerning(&id))
+        })?;
+    }
+    Ok(())
 }
 
 /// The patches of `patchesStrategicMerge`: paths, or patches themselves.
@@ -201,24 +226,22 @@ impl JsonEntry {
         if operations.is_empty() {
             return Err(bad!("patch appears to be empty; file={}, JsonOp={text}", patch.path));
         }
-        Ok(Self { operations, target })
+        Ok(Self { operations, target, size: text.len() })
     }
 
-    pub(crate) fn apply(&self, resources: &mut Resources) -> Result<()> {
-        for at in select(resources, &self.target)? {
-            if let Some(resource) = resources.list_mut().get_mut(at) {
-                apply_json(resource, &self.operations)?;
-            }
-        }
-        Ok(())
+    pub(crate) fn apply(&self, session: &Session<'_>, resources: &mut Resources) -> Result<()> {
+        change_json(session, resources, &self.target, self.size, |resource| {
+            apply_json(session, resource, &self.operations)
+        })
     }
 }
 
 /// Applies operations to the JSON form of a resource, with the annotations upstream keeps in there.
-fn apply_json(resource: &mut Resource, operations: &[Operation]) -> Result<()> {
+fn apply_json(session: &Session<'_>, resource: &mut Resource, operations: &[Operation]) -> Result<()> {
     let internal = resource.expose_history();
     let mut value = resource.to_json()?;
-    jsonpatch::apply(&mut value, operations)?;
+    let copied = jsonpatch::apply(&mut value, operations)?;
+    session.spend(copied)?;
     if !value.is_object() {
         return Err(Error::invalid("a JSON patch must leave an object"));
     }

@@ -222,8 +222,7 @@ fn value_add(session: &Session<'_>, loader: &Loader, value: &Value) -> Result<Tr
     let path = text(value, "targetFilePath");
     if !path.is_empty() {
         let (file, content) = loader.load_text(session, &path)?;
-        let more = yaml::parse_v2_json(&content, session.yaml_limits())
-            .map_err(|error| bad!("{error}").located(file.as_str(), None))?;
+        let more = session.parse_json(&file, &content)?;
         list.extend(read::<Vec<Value>>(more.get("targets"))?);
     }
     if list.is_empty() {

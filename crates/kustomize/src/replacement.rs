@@ -11,7 +11,7 @@ use crate::loader::Loader;
 use crate::node::{self, Shape};
 use crate::path;
 use crate::resource::Resource;
-use crate::resources::quote;
+use crate::resources::{Resources, quote};
 use crate::selector::Pattern;
 use crate::session::Session;
 
@@ -29,8 +29,7 @@ pub(crate) fn load(session: &Session<'_>, loader: &Loader, list: &[Replacement])
             return Err(bad!("cannot specify both path and inline replacement"));
         }
         let (file, text) = loader.load_text(session, &entry.path)?;
-        let value = yaml::parse_v2_json(&text, session.yaml_limits())
-            .map_err(|error| bad!("{error}").located(file.as_str(), None))?;
+        let value = session.parse_json(&file, &text)?;
         let decode = |value: Value| {
             serde_json::from_value::<Replacement>(without_nulls(value))
                 .map_err(|error| bad!("error unmarshaling JSON: {error}").located(file.as_str(), None))
@@ -68,15 +67,20 @@ pub(crate) fn without_nulls(value: Value) -> Value {
 }
 
 /// Does one replacement.
-pub(crate) fn apply(session: &Session<'_>, list: &mut [Resource], replacement: &Replacement) -> Result<()> {
+pub(crate) fn apply(
+    session: &Session<'_>,
+    resources: &mut Resources,
+    replacement: &Replacement,
+) -> Result<()> {
+    session.check()?;
     let (Some(targets), true) =
         (&replacement.targets, replacement.source.is_some() || replacement.source_value.is_some())
     else {
         return Err(bad!("replacements must specify a source and at least one target"));
     };
-    let mut value = source_value(list, replacement)?;
+    let mut value = source_value(resources, replacement)?;
     for target in targets {
-        apply_to(session, list, &mut value, target)?;
+        apply_to(session, resources, &mut value, target)?;
     }
     Ok(())
 }
@@ -103,7 +107,7 @@ impl Copied {
     }
 }
 
-fn source_value(list: &[Resource], replacement: &Replacement) -> Result<Copied> {
+fn source_value(resources: &mut Resources, replacement: &Replacement) -> Result<Copied> {
     let source = match (&replacement.source_value, &replacement.source) {
         (Some(_), Some(_)) => return Err(bad!("value and resource selectors are mutually exclusive")),
         (Some(value), None) => return Ok(Copied::fixed(node::untagged(value.as_str()))),
@@ -116,14 +120,13 @@ fn source_value(list: &[Resource], replacement: &Replacement) -> Result<Copied> 
         namespace: source.namespace.clone(),
     };
     let mut found: Option<(usize, &Resource)> = None;
-    for (at, resource) in list.iter().enumerate() {
-        if !selector.name.is_empty()
-            && resource.name() != selector.name
-            && !resource.history.former.iter().any(|former| former.name == selector.name)
-        {
-            continue;
-        }
-        if resource.all_ids().iter().any(|id| id.is_selected_by(&selector)) {
+    let places = match selector.name.as_str() {
+        "" => (0..resources.len()).collect(),
+        name => resources.places(name),
+    };
+    for at in places {
+        let Some(resource) = resources.list().get(at) else { continue };
+        if resource.any_id(|id| id.is_selected_by(&selector)) {
             if found.is_some() {
                 return Err(bad!("multiple matches for selector {}", show(source, &selector)));
             }
@@ -171,7 +174,12 @@ fn refine(value: &Node, options: &FieldOptions) -> Result<Node> {
     Ok(refined)
 }
 
-fn apply_to(session: &Session<'_>, list: &mut [Resource], value: &mut Copied, target: &Target) -> Result<()> {
+fn apply_to(
+    session: &Session<'_>,
+    resources: &mut Resources,
+    value: &mut Copied,
+    target: &Target,
+) -> Result<()> {
     let Some(select) = &target.select else { return Err(bad!("target must specify resources to select")) };
     let pattern = Pattern::new(select).map_err(|error| error.wrap("error creating target selector"))?;
     let mut rejects = Vec::with_capacity(target.reject.len());
@@ -190,28 +198,34 @@ fn apply_to(session: &Session<'_>, list: &mut [Resource], value: &mut Copied, ta
     let fields = if target.field_paths.is_empty() { &default[..] } else { &target.field_paths };
     let paths: Vec<(&String, Vec<String>)> =
         fields.iter().map(|field| (field, path::split(field, '.'))).collect();
-    for at in 0..list.len() {
-        let Some(resource) = list.get(at) else { continue };
+    let places = match pattern.only_name() {
+        Some(name) => resources.places(name),
+        None => (0..resources.len()).collect(),
+    };
+    for at in places {
+        let Some(resource) = resources.list().get(at) else { continue };
         if !pattern.marks(resource)
             || rejects.iter().any(|(reject, _, by_mark)| *by_mark && reject.marks(resource))
         {
             continue;
         }
-        let ids = resource.all_ids();
-        if rejects.iter().any(|(reject, by_id, _)| *by_id && ids.iter().any(|id| reject.selects_id(id))) {
+        if rejects.iter().any(|(reject, by_id, _)| *by_id && resource.any_id(|id| reject.selects_id(id))) {
             continue;
         }
-        if ids.iter().any(|id| pattern.selects_id(id)) {
+        if resource.any_id(|id| pattern.selects_id(id)) {
             for (field, parts) in &paths {
+                let resource_id = || resources.list().get(at).map(Resource::id).unwrap_or_default();
                 let (weight, depth) = node::weigh(&value.node);
-                session.spend(weight)?;
+                session.spend(weight).map_err(|error| error.concerning(resource_id()))?;
                 if depth + parts.len() > node::DEEPEST {
-                    return Err(Error::limit("depth of an object", node::DEEPEST));
+                    return Err(Error::limit("depth of an object", node::DEEPEST).concerning(resource_id()));
                 }
-                let Some(resource) = list.get_mut(at) else { continue };
-                copy(&mut resource.node, &value.node, field, parts, target.options.as_ref())?;
-                resource.settle_twins();
-                value.refresh(list, at);
+                resources.change(at, |resource| {
+                    copy(&mut resource.node, &value.node, field, parts, target.options.as_ref())?;
+                    resource.settle_twins();
+                    Ok(())
+                })?;
+                value.refresh(resources.list(), at);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sluice_manifest::yaml::Node;
 
 use crate::error::Result;
-use crate::id::{Gvk, ResId};
+use crate::id::{Gvk, IdRef, ResId, split_api_version};
 use crate::merge;
 use crate::node;
 use crate::schema::Schemas;
@@ -212,11 +212,24 @@ impl Resource {
         self.former_ids().into_iter().next().unwrap_or_else(|| self.id())
     }
 
-    /// All identities, the oldest first, the present one last.
-    pub(crate) fn all_ids(&self) -> Vec<ResId> {
-        let mut ids = self.former_ids();
-        ids.push(self.id());
-        ids
+    /// Group, version and kind it was loaded under.
+    pub(crate) fn original_gvk(&self) -> Gvk {
+        let kind = self.history.former.first().map_or(self.kind(), |former| &former.kind);
+        Gvk::new(self.api_version(), kind)
+    }
+
+    /// Whether one of its identities, former ones included, is wanted.
+    pub(crate) fn any_id(&self, mut wanted: impl FnMut(&IdRef<'_>) -> bool) -> bool {
+        let (group, version) = split_api_version(self.api_version());
+        let present =
+            IdRef { group, version, kind: self.kind(), name: self.name(), namespace: self.namespace() };
+        let mut former = self.history.former.iter().map(|former| IdRef {
+            kind: &former.kind,
+            name: &former.name,
+            namespace: &former.namespace,
+            ..present
+        });
+        former.any(|id| wanted(&id)) || wanted(&present)
     }
 
     /// Remembers the present identity before it changes.
@@ -315,8 +328,8 @@ impl Resource {
         self.variables.clone_from(&other.variables);
     }
 
-    /// Merges a patch; `false` when it deletes the object.
-    pub(crate) fn apply_patch(&mut self, patch: &Resource, schemas: &Schemas) -> Result<bool> {
+    /// Merges a patch, which may leave nothing of the object.
+    pub(crate) fn apply_patch(&mut self, patch: &Resource, schemas: &Schemas) -> Result<()> {
         let (name, namespace, kind) =
             (self.name().to_owned(), self.namespace().to_owned(), self.kind().to_owned());
         if patch.history.allow_name_change || patch.history.allow_kind_change {
@@ -324,7 +337,7 @@ impl Resource {
         }
         // Upstream loses the result of replacing a whole object and goes on with the old one.
         if patch.node.get("$patch").and_then(Node::text) == Some("replace") {
-            return Ok(true);
+            return Ok(());
         }
         // Upstream keeps the history in the annotations, so that who replaces those loses it.
         if replaces_annotations(&patch.node) {
@@ -333,7 +346,7 @@ impl Resource {
         let target = std::mem::replace(&mut self.node, Node::null());
         match merge::merge(target, &patch.node, schemas)? {
             Some(merged) if !node::is_nil_or_empty(&merged) => self.node = merged,
-            _ => return Ok(false),
+            _ => return Ok(()),
         }
         self.settle_twins();
         if !patch.history.allow_kind_change {
@@ -343,7 +356,7 @@ impl Resource {
             self.set_name(&name);
         }
         self.set_namespace(&namespace);
-        Ok(true)
+        Ok(())
     }
 
     /// Refuses what lost its kind or name under way.

@@ -18,6 +18,8 @@ pub(crate) struct Resources {
     present: Option<HashSet<ResId>>,
     /// Places by every name a resource bears, bore, or once bore: to be looked at again before use.
     names: Option<HashMap<String, Vec<usize>>>,
+    /// Whether a change left some resource empty.
+    any_gone: bool,
 }
 
 fn note_names(names: &mut HashMap<String, Vec<usize>>, at: usize, resource: &Resource) {
@@ -35,12 +37,12 @@ fn note_names(names: &mut HashMap<String, Vec<usize>>, at: usize, resource: &Res
 
 impl Resources {
     pub(crate) fn of(list: Vec<Resource>) -> Self {
-        Self { list, present: None, names: None }
+        Self { list, ..Self::default() }
     }
 
     /// Resources whose identities must differ.
     pub(crate) fn distinct(list: Vec<Resource>) -> Result<Self> {
-        let mut resources = Self { list: Vec::with_capacity(list.len()), present: None, names: None };
+        let mut resources = Self { list: Vec::with_capacity(list.len()), ..Self::default() };
         list.into_iter().try_for_each(|resource| resources.append(resource))?;
         Ok(resources)
     }
@@ -66,9 +68,39 @@ impl Resources {
 
     /// Drops what patches took away.
     pub(crate) fn drop_gone(&mut self) {
-        if self.list.iter().any(Resource::is_gone) {
+        if std::mem::take(&mut self.any_gone) {
             self.list_mut().retain(|resource| !resource.is_gone());
         }
+    }
+
+    /// Places at which something may bear or have borne the name, in order.
+    pub(crate) fn places(&mut self, name: &str) -> Vec<usize> {
+        let list = &self.list;
+        let names = self.names.get_or_insert_with(|| {
+            let mut names = HashMap::with_capacity(list.len());
+            list.iter().enumerate().for_each(|(at, resource)| note_names(&mut names, at, resource));
+            names
+        });
+        let mut places = names.get(name).cloned().unwrap_or_default();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
+    /// Changes one resource in any way, and keeps the names in mind.
+    pub(crate) fn change(
+        &mut self,
+        at: usize,
+        change: impl FnOnce(&mut Resource) -> Result<()>,
+    ) -> Result<()> {
+        self.present = None;
+        let Some(resource) = self.list.get_mut(at) else { return Ok(()) };
+        let result = change(resource);
+        self.any_gone |= resource.is_gone();
+        if let Some(names) = &mut self.names {
+            note_names(names, at, resource);
+        }
+        result
     }
 
     /// Adds a resource whose identity must be new.
@@ -76,9 +108,10 @@ impl Resources {
         let list = &self.list;
         let present = self.present.get_or_insert_with(|| list.iter().map(Resource::id).collect());
         let id = resource.id();
-        if !present.insert(id.clone()) {
+        if present.contains(&id) {
             return Err(bad!("may not add resource with an already registered id: {id}"));
         }
+        present.insert(id);
         if let Some(names) = &mut self.names {
             note_names(names, self.list.len(), &resource);
         }
@@ -91,9 +124,10 @@ impl Resources {
         let mut present = HashSet::with_capacity(self.list.len());
         for resource in &self.list {
             let id = resource.id();
-            if !present.insert(id.clone()) {
+            if present.contains(&id) {
                 return Err(bad!("may not add resource with an already registered id: {id}"));
             }
+            present.insert(id);
         }
         self.present = Some(present);
         Ok(())
@@ -105,17 +139,8 @@ impl Resources {
 
     /// Everything that bears or bore the identity.
     fn matching_any(&mut self, id: &ResId) -> Vec<usize> {
-        let list = &self.list;
-        let names = self.names.get_or_insert_with(|| {
-            let mut names = HashMap::with_capacity(list.len());
-            list.iter().enumerate().for_each(|(at, resource)| note_names(&mut names, at, resource));
-            names
-        });
-        let places = names.get(&id.name).map_or(&[][..], Vec::as_slice);
-        let bears = |at: &usize| list.get(*at).is_some_and(|r| r.all_ids().iter().any(|other| other == id));
-        let mut found: Vec<usize> = places.iter().copied().filter(bears).collect();
-        found.sort_unstable();
-        found.dedup();
+        let mut found = self.places(&id.name);
+        found.retain(|at| self.list.get(*at).is_some_and(|resource| resource.any_id(|other| other.is(id))));
         found
     }
 
@@ -173,15 +198,22 @@ impl Resources {
         }
     }
 
-    /// Applies a patch to one resource, which may be gone afterwards.
-    pub(crate) fn patch_one(&mut self, at: usize, patch: &Resource, schemas: &Schemas) -> Result<()> {
-        self.present = None;
-        let Some(target) = self.list.get_mut(at) else { return Ok(()) };
-        target.apply_patch(patch, schemas)?;
-        if let Some(names) = &mut self.names {
-            note_names(names, at, target);
+    /// Applies patches to one resource each; those they delete go in the end.
+    pub(crate) fn patch_targets(&mut self, patches: &[Resource], schemas: &Schemas) -> Result<()> {
+        for patch in patches {
+            let at = self.patch_target(&patch.original_id())?;
+            self.patch_one(at, patch, schemas)?;
         }
+        self.drop_gone();
         Ok(())
+    }
+
+    /// Applies a patch to one resource, which may be gone afterwards.
+    fn patch_one(&mut self, at: usize, patch: &Resource, schemas: &Schemas) -> Result<()> {
+        self.change(at, |target| {
+            let id = target.id();
+            target.apply_patch(patch, schemas).map_err(|error| error.concerning(&id))
+        })
     }
 
     /// Applies a patch to the chosen resources in their own kind; those it deletes go.

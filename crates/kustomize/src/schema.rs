@@ -1,6 +1,8 @@
 //! What strategic merging knows about lists: which are merged by key. Built-in kinds come from a table that
 //! holds just the ways to such lists; custom ones from an OpenAPI document.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::error::{Result, bad};
@@ -181,18 +183,29 @@ impl<'a> Schema<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schemas {
     custom: Option<Value>,
+    /// Names of the custom document's definitions by group, version and kind.
+    kinds: HashMap<[String; 3], String>,
     mode: OpenApi,
 }
 
 impl Schemas {
     pub(crate) fn new(mode: OpenApi) -> Self {
-        Self { custom: None, mode }
+        Self { mode, ..Self::default() }
     }
 
     /// Takes a custom document in.
     pub(crate) fn set_custom(&mut self, document: Value) -> Result<()> {
         if !document.get("definitions").is_none_or(Value::is_object) {
             return Err(bad!("openapi: 'definitions' must be a mapping"));
+        }
+        let definitions = document.get("definitions").and_then(Value::as_object);
+        for (name, definition) in definitions.into_iter().flatten() {
+            let list = definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array);
+            for gvk in list.into_iter().flatten() {
+                let text = |key: &str| gvk.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+                let kind = [text("group"), text("version"), text("kind")];
+                self.kinds.entry(kind).or_insert_with(|| name.clone());
+            }
         }
         self.custom = Some(document);
         Ok(())
@@ -225,19 +238,8 @@ impl Schemas {
         if let Some(definitions) =
             self.custom.as_ref().and_then(|custom| custom.get("definitions")?.as_object())
         {
-            let text =
-                |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-            let found = definitions.values().find(|definition| {
-                definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array).is_some_and(
-                    |list| {
-                        list.iter().any(|gvk| {
-                            text(gvk, "group") == group
-                                && text(gvk, "version") == version
-                                && text(gvk, "kind") == kind
-                        })
-                    },
-                )
-            });
+            let kind = [group.to_owned(), version.to_owned(), kind.to_owned()];
+            let found = self.kinds.get(&kind).and_then(|name| definitions.get(name));
             if let Some(found) = found {
                 return Some(Schema::Custom(found, self));
             }

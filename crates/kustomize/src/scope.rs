@@ -83,13 +83,60 @@ fn find(
     })
 }
 
+/// The cluster-scoped kinds of all groups: the question is asked too often to search the table each time.
+fn may_be_cluster_scoped(kind: &str) -> bool {
+    matches!(
+        kind,
+        "APIService"
+            | "CSIDriver"
+            | "CSINode"
+            | "CertificateSigningRequest"
+            | "ClusterRole"
+            | "ClusterRoleBinding"
+            | "ComponentStatus"
+            | "CustomResourceDefinition"
+            | "FlowSchema"
+            | "IngressClass"
+            | "MutatingWebhookConfiguration"
+            | "Namespace"
+            | "Node"
+            | "NodeProxyOptions"
+            | "PersistentVolume"
+            | "PodSecurityPolicy"
+            | "PriorityClass"
+            | "PriorityLevelConfiguration"
+            | "RuntimeClass"
+            | "StorageClass"
+            | "ValidatingWebhookConfiguration"
+            | "VolumeAttachment"
+    )
+}
+
 /// Whether the kind is certainly cluster-scoped. What is unknown counts as namespaced.
 pub(crate) fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool {
-    find(group, version).is_some_and(|(_, cluster, _)| cluster.contains(&kind))
+    may_be_cluster_scoped(kind) && find(group, version).is_some_and(|(_, cluster, _)| cluster.contains(&kind))
 }
 
 /// Whether the built-in schema knows the kind.
 pub(crate) fn is_known(group: &str, version: &str, kind: &str) -> bool {
     find(group, version)
         .is_some_and(|(_, cluster, namespaced)| cluster.contains(&kind) || namespaced.contains(&kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cluster_scoped_kind_of_the_table_is_found() {
+        for (api_version, cluster, namespaced) in KINDS {
+            let (group, version) = crate::id::split_api_version(api_version);
+            for kind in *cluster {
+                assert!(is_cluster_scoped(group, version, kind), "{api_version} {kind}");
+            }
+            for kind in *namespaced {
+                assert!(!is_cluster_scoped(group, version, kind), "{api_version} {kind}");
+            }
+        }
+    }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use regex::Regex;
 
 use crate::error::{Result, bad};
-use crate::id::ResId;
+use crate::id::{IdRef, effective_namespace, split_api_version};
 use crate::kustomization::Selector;
 use crate::resource::Resource;
+use crate::scope::is_cluster_scoped;
 
 /// What Go's parser calls the faults of a pattern.
 const FAULTS: &[(&str, &str)] = &[
@@ -86,23 +87,35 @@ impl Pattern {
         if !self.kind.matches(resource.kind()) {
             return false;
         }
-        let id = resource.id();
-        let first = resource.original_id();
-        (self.namespace.matches(first.effective_namespace())
-            || self.namespace.matches(id.effective_namespace()))
-            && (self.name.matches(&first.name) || self.name.matches(&id.name))
-            && self.group.matches(&id.gvk.group)
-            && self.version.matches(&id.gvk.version)
+        let (group, version) = split_api_version(resource.api_version());
+        let first = resource.history.former.first();
+        let scoped = |kind: &str| is_cluster_scoped(group, version, kind);
+        let (name, kind) = (resource.name(), resource.kind());
+        let namespace = effective_namespace(scoped(kind), resource.namespace());
+        let first_namespace =
+            first.map_or(namespace, |first| effective_namespace(scoped(&first.kind), &first.namespace));
+        (self.namespace.matches(first_namespace) || self.namespace.matches(namespace))
+            && (first.is_some_and(|first| self.name.matches(&first.name)) || self.name.matches(name))
+            && self.group.matches(group)
+            && self.version.matches(version)
             && self.marks(resource)
     }
 
+    /// The one name that is selected, where there is only one.
+    pub(crate) fn only_name(&self) -> Option<&str> {
+        match &self.name {
+            Whole::Literal(name) => Some(name),
+            Whole::Anything | Whole::Pattern(_) => None,
+        }
+    }
+
     /// Whether the identity alone passes.
-    pub(crate) fn selects_id(&self, id: &ResId) -> bool {
-        self.group.matches(&id.gvk.group)
-            && self.version.matches(&id.gvk.version)
-            && self.kind.matches(&id.gvk.kind)
-            && self.name.matches(&id.name)
-            && self.namespace.matches(&id.namespace)
+    pub(crate) fn selects_id(&self, id: &IdRef<'_>) -> bool {
+        self.group.matches(id.group)
+            && self.version.matches(id.version)
+            && self.kind.matches(id.kind)
+            && self.name.matches(id.name)
+            && self.namespace.matches(id.namespace)
     }
 
     /// Whether labels and annotations pass.

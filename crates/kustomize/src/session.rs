@@ -15,6 +15,19 @@ use crate::options::{Options, Warning};
 use crate::resource::Resource;
 use crate::schema::Schemas;
 
+/// Files that were parsed, by place.
+pub(crate) type Parsed = HashMap<RelPath, Known>;
+
+/// What is known of a file that was parsed.
+pub(crate) enum Known {
+    /// Its objects, which nobody has taken yet.
+    Ready(Vec<Node>),
+    /// That they were taken. Most files are asked for once, and keeping a copy of each would double a build.
+    Taken,
+    /// A copy for the third time and all that come after.
+    Kept(Arc<Vec<Node>>),
+}
+
 /// What one build holds in its hands.
 pub(crate) struct Session<'a> {
     files: &'a dyn Files,
@@ -28,11 +41,11 @@ pub(crate) struct Session<'a> {
     /// Whether some kustomization chose a schema already.
     schema_chosen: Cell<bool>,
     contents: RefCell<HashMap<RelPath, Arc<[u8]>>>,
-    pub(crate) parsed: RefCell<HashMap<RelPath, Arc<Vec<Node>>>>,
+    parsed: RefCell<Parsed>,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(files: &'a dyn Files, options: &'a Options<'a>) -> Self {
+    pub(crate) fn new(files: &'a dyn Files, options: &'a Options<'a>, parsed: Parsed) -> Self {
         Self {
             files,
             options,
@@ -44,7 +57,7 @@ impl<'a> Session<'a> {
             schemas: RefCell::new(Arc::new(Schemas::new(options.openapi))),
             schema_chosen: Cell::new(false),
             contents: RefCell::default(),
-            parsed: RefCell::default(),
+            parsed: RefCell::new(parsed),
         }
     }
 
@@ -59,13 +72,7 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn yaml_limits(&self) -> yaml::Limits {
-        let limits = &self.options.limits;
-        yaml::Limits {
-            bytes: limits.bytes,
-            documents: limits.documents,
-            depth: limits.depth,
-            nodes: limits.nodes,
-        }
+        self.options.limits.yaml()
     }
 
     /// Counts what is about to be multiplied.
@@ -128,10 +135,13 @@ impl<'a> Session<'a> {
     }
 
     /// The place with links resolved, and what is there.
+    pub(crate) fn find(&self, path: &RelPath) -> std::result::Result<(RelPath, Kind), TreeError> {
+        self.files.canonical(path).and_then(|real| self.files.kind(&real).map(|kind| (real, kind)))
+    }
+
+    /// As [`Self::find`], telling which part of the path is missing.
     pub(crate) fn resolve(&self, path: &RelPath) -> Result<(RelPath, Kind)> {
-        let resolved =
-            self.files.canonical(path).and_then(|real| self.files.kind(&real).map(|kind| (real, kind)));
-        resolved.map_err(|error| {
+        self.find(path).map_err(|error| {
             let reason = match error {
                 TreeError::NotFound(_) | TreeError::NotADirectory(_) => self.missing(path),
                 other => other.to_string(),
@@ -148,7 +158,7 @@ impl<'a> Session<'a> {
         let limits = &self.options.limits;
         self.reads.set(self.reads.get() + 1);
         if self.reads.get() > limits.files {
-            return Err(Error::limit("number of files", limits.files));
+            return Err(Error::limit("number of files", limits.files).concerning(self.shown(path)));
         }
         let content = self.files.read(path).map_err(|error| match error {
             TreeError::NotFound(_) => bad!("open {}: no such file or directory", self.shown(path)),
@@ -161,10 +171,53 @@ impl<'a> Session<'a> {
         })?;
         self.bytes.set(self.bytes.get() + content.len());
         if self.bytes.get() > limits.bytes {
-            return Err(Error::limit("size of all files in bytes", limits.bytes));
+            let error = Error::limit("size of all files in bytes", limits.bytes);
+            return Err(error.concerning(self.shown(path)));
         }
         self.contents.borrow_mut().insert(path.clone(), content.clone());
         Ok(content)
+    }
+
+    /// The objects of a file, parsed by `parse` unless they are at hand.
+    pub(crate) fn objects_at(
+        &self,
+        path: &RelPath,
+        parse: impl FnOnce() -> Result<Vec<Node>>,
+    ) -> Result<Vec<Node>> {
+        let known = self.parsed.borrow_mut().get_mut(path).map(|known| match known {
+            Known::Kept(nodes) => Known::Kept(nodes.clone()),
+            known => std::mem::replace(known, Known::Taken),
+        });
+        match known {
+            Some(Known::Ready(nodes)) => Ok(nodes),
+            Some(Known::Kept(nodes)) => Ok(nodes.to_vec()),
+            Some(Known::Taken) => {
+                let nodes = parse()?;
+                self.parsed.borrow_mut().insert(path.clone(), Known::Kept(Arc::new(nodes.clone())));
+                Ok(nodes)
+            }
+            None => {
+                let nodes = parse()?;
+                self.parsed.borrow_mut().insert(path.clone(), Known::Taken);
+                Ok(nodes)
+            }
+        }
+    }
+
+    /// Notes the objects of a file for whoever asks first.
+    pub(crate) fn note_objects(&self, path: RelPath, nodes: Vec<Node>) {
+        self.parsed.borrow_mut().insert(path, Known::Ready(nodes));
+    }
+
+    /// Lets go of all files, once nothing more is loaded.
+    pub(crate) fn forget_files(&self) {
+        self.contents.take();
+        self.parsed.take();
+    }
+
+    /// Ends the session; what was parsed may be of use to another.
+    pub(crate) fn into_parsed(self) -> Parsed {
+        self.parsed.into_inner()
     }
 
     /// Takes the schema a kustomization asks for, unless one was taken before.
@@ -196,12 +249,21 @@ impl<'a> Session<'a> {
         }
         let value = yaml::read_text(&content)
             .and_then(|text| yaml::parse_v2_json(text, self.yaml_limits()))
-            .map_err(|error| bad!("invalid schema: {error}").located(path.as_str(), None))?;
+            .map_err(|error| self.not_json(&path, error).wrap("invalid schema"))?;
         let mut schemas = Schemas::new(self.options.openapi);
         schemas.set_custom(value)?;
         self.schema_chosen.set(true);
         *self.schemas.borrow_mut() = Arc::new(schemas);
         Ok(())
+    }
+
+    /// Reads a file of settings as JSON.
+    pub(crate) fn parse_json(&self, path: &RelPath, text: &str) -> Result<serde_json::Value> {
+        yaml::parse_v2_json(text, self.yaml_limits()).map_err(|error| self.not_json(path, error))
+    }
+
+    fn not_json(&self, path: &RelPath, error: yaml::Error) -> Error {
+        unreadable(error).concerning(self.shown(path)).located(path.as_str(), None)
     }
 
     pub(crate) fn schemas(&self) -> Arc<Schemas> {
@@ -214,10 +276,17 @@ impl<'a> Session<'a> {
         let mut nodes = yaml::parse_stream(text, self.yaml_limits()).map_err(malformed)?;
         if text.contains("needsHashSuffix") {
             // Some hashes are taken over positions, which upstream counts within each document.
+            let separators: Vec<u32> = (1..)
+                .zip(text.lines())
+                .filter(|(_, line)| line.starts_with("---"))
+                .map(|(number, _)| number)
+                .collect();
             for node in &mut nodes {
-                let before = text.lines().take(node.line.saturating_sub(1) as usize);
-                let start = before.enumerate().filter(|(_, line)| line.starts_with("---")).last();
-                shift_lines(node, start.map_or(0, |(at, _)| u32::try_from(at).unwrap_or(0) + 1));
+                let before = separators.partition_point(|line| *line < node.line);
+                shift_lines(
+                    node,
+                    before.checked_sub(1).and_then(|at| separators.get(at)).map_or(0, |at| *at),
+                );
             }
         }
         if let [only] = &mut nodes[..]
@@ -286,13 +355,22 @@ fn shift_lines(node: &mut Node, by: u32) {
 }
 
 pub(crate) fn malformed(error: yaml::Error) -> Error {
+    match unreadable(error) {
+        error if error.is_final() => error,
+        error => Error::new(ErrorKind::MalformedYaml, format!("MalformedYAMLError: {error}")),
+    }
+}
+
+/// What a reader of YAML stumbled over: a bound, or anything else.
+pub(crate) fn unreadable(error: yaml::Error) -> Error {
     let text = error.to_string();
     let is_bound = ["exceeded max depth", "excessive aliasing"].iter().any(|words| text.contains(words));
-    match error {
-        yaml::Error::Limit { .. } => Error::new(ErrorKind::Limit, text),
-        _ if is_bound => Error::new(ErrorKind::Limit, text),
-        _ => Error::new(ErrorKind::MalformedYaml, format!("MalformedYAMLError: {text}")),
-    }
+    let kind = match error {
+        yaml::Error::Limit { .. } => ErrorKind::Limit,
+        _ if is_bound => ErrorKind::Limit,
+        _ => ErrorKind::Invalid,
+    };
+    Error::new(kind, text)
 }
 
 fn check_objects(nodes: Vec<Node>, mut keep: impl FnMut(Node)) -> Result<()> {

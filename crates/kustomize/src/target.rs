@@ -57,7 +57,7 @@ pub(crate) struct Target<'s, 'a> {
 impl<'s, 'a> Target<'s, 'a> {
     /// Loads the kustomization the whole build starts from.
     pub(crate) fn root(session: &'s Session<'a>, loader: Loader) -> Result<Self> {
-        let mut target = Self::load(session, loader, Arc::new(Config::defaults()))?;
+        let mut target = Self::load(session, loader, Config::defaults())?;
         session.choose_schema(&target.loader, &target.kustomization.openapi)?;
         let kustomization = &target.kustomization;
         if ["originAnnotations", "transformerAnnotations"]
@@ -120,7 +120,7 @@ impl<'s, 'a> Target<'s, 'a> {
         acc.vars
             .declare(vars, &mut acc.resources)
             .map_err(|error| error.wrap(format!("merging vars {}", vars::show(vars))))?;
-        self.session.check_count(acc.resources.len())?;
+        self.session.check_count(acc.resources.len()).map_err(|error| error.concerning(self.shown()))?;
         Ok(acc)
     }
 
@@ -161,7 +161,7 @@ impl<'s, 'a> Target<'s, 'a> {
         acc.resources
             .append_all(resources)
             .map_err(|error| error.wrap(format!("merging resources from '{path}'")))?;
-        self.session.check_count(acc.resources.len())
+        self.session.check_count(acc.resources.len()).map_err(|error| error.concerning(path))
     }
 
     /// Loads the kustomization of a directory below or beside this one.
@@ -220,8 +220,7 @@ impl<'s, 'a> Target<'s, 'a> {
 
     fn read_json(&self, path: &str) -> Result<Value> {
         let (file, text) = self.loader.load_text(self.session, path)?;
-        yaml::parse_v2_json(&text, self.session.yaml_limits())
-            .map_err(|error| bad!("{error}").located(file.as_str(), None))
+        self.session.parse_json(&file, &text)
     }
 
     fn add_config(&self, acc: &mut Accumulator) -> Result<()> {
@@ -319,15 +318,14 @@ impl<'s, 'a> Target<'s, 'a> {
             }
         }
         for (transformer, origin) in &all {
-            transformer.apply(self.session, &mut acc.resources)?;
+            transformer.apply(self.session, &mut acc.resources).map_err(|error| {
+                error.concerning(format_args!("{} of {}", transformer.kind(), self.shown()))
+            })?;
             if transformer.changes_scalars() {
                 acc.resources.list_mut().iter_mut().for_each(Resource::settle_twins);
             }
             if let Some(origin) = origin {
                 origin.note(acc.resources.list_mut());
-            }
-            if matches!(transformer, Transformer::Patch(_) | Transformer::StrategicMerge(_)) {
-                acc.resources.drop_gone();
             }
         }
         Ok(())
@@ -345,7 +343,9 @@ impl<'s, 'a> Target<'s, 'a> {
                 return Err(refuse("lists have different number of entries".to_owned()));
             }
             for (id, value) in &before {
-                match after.iter().find(|(other, _)| other == id) {
+                // Both are sorted.
+                let at = after.partition_point(|(other, _)| other < id);
+                match after.get(at).filter(|(other, _)| other == id) {
                     None => return Err(refuse(format!("id in self missing from other; id: {id}"))),
                     Some((_, other)) if other != value => return Err(refuse(format!("nodes unequal: {id}"))),
                     Some(_) => {}
@@ -453,7 +453,7 @@ fn label_fields(label: &Label, config: &Config) -> Result<Vec<FieldSpec>> {
 /// What is done once, at the root, after everything was accumulated.
 pub(crate) fn finish(session: &Session<'_>, acc: &mut Accumulator) -> Result<()> {
     add_hashes(&mut acc.resources)?;
-    nameref::fix(&mut acc.resources, &acc.config)?;
+    nameref::fix(session, &mut acc.resources, &acc.config)?;
     let unused = acc.vars.resolve(session, &mut acc.resources, &acc.config.var_references)?;
     if !unused.is_empty() {
         session.warnings.borrow_mut().push(Warning {

@@ -91,28 +91,28 @@ impl Transformer {
             Self::StrategicMerge(patches) => apply_strategic(session, resources, patches),
             Self::Patch(entry) => entry.apply(session, resources),
             Self::Namespace { namespace, fields, unset_only, subjects } => {
-                set_namespaces(resources, namespace, fields, *unset_only, *subjects)
+                set_namespaces(session, resources, namespace, fields, *unset_only, *subjects)
             }
-            Self::Prefix { prefix, fields } => rename(resources, prefix, fields, true),
-            Self::Suffix { suffix, fields } => rename(resources, suffix, fields, false),
+            Self::Prefix { prefix, fields } => rename(session, resources, prefix, fields, true),
+            Self::Suffix { suffix, fields } => rename(session, resources, suffix, fields, false),
             Self::Labels { labels, fields } => set_entries(session, resources, labels, fields),
             Self::Annotations { annotations, fields } => set_entries(session, resources, annotations, fields),
-            Self::Json(entry) => entry.apply(resources),
+            Self::Json(entry) => entry.apply(session, resources),
             Self::Replicas { replica, fields } => set_replicas(resources, replica, fields),
             Self::Images(images) => {
                 for resource in resources.list_mut() {
-                    images.walk_object(&mut resource.node)?;
+                    images.walk_object(session, &mut resource.node)?;
                 }
                 resources
                     .list_mut()
                     .iter_mut()
-                    .try_for_each(|resource| images.visit_fields(&mut resource.node))
+                    .try_for_each(|resource| images.visit_fields(session, &mut resource.node))
             }
-            Self::Replacement(list) => list
-                .iter()
-                .try_for_each(|replacement| replacement::apply(session, resources.list_mut(), replacement)),
+            Self::Replacement(list) => {
+                list.iter().try_for_each(|replacement| replacement::apply(session, resources, replacement))
+            }
             Self::ValueAdd { value, targets } => {
-                targets.iter().try_for_each(|target| add_value(resources, value, target))
+                targets.iter().try_for_each(|target| add_value(session, resources, value, target))
             }
             Self::Hash => add_hashes(resources),
         }
@@ -143,6 +143,7 @@ fn set_text(at: &mut Node, text: &str, tag: Tag) -> Result<()> {
 }
 
 fn set_namespaces(
+    session: &Session<'_>,
     resources: &mut Resources,
     namespace: &str,
     fields: &[FieldSpec],
@@ -152,6 +153,7 @@ fn set_namespaces(
     if namespace.is_empty() {
         return Ok(());
     }
+    session.spend(namespace.len().saturating_mul(resources.len()))?;
     let mut present: HashMap<ResId, usize> = HashMap::with_capacity(resources.len());
     for resource in resources.list() {
         *present.entry(resource.id()).or_default() += 1;
@@ -249,14 +251,20 @@ fn keeps_name(gvk: &Gvk) -> bool {
     }
 }
 
-fn rename(resources: &mut Resources, affix: &str, fields: &[FieldSpec], front: bool) -> Result<()> {
+fn rename(
+    session: &Session<'_>,
+    resources: &mut Resources,
+    affix: &str,
+    fields: &[FieldSpec],
+    front: bool,
+) -> Result<()> {
     for resource in resources.list_mut() {
-        let original = resource.original_id();
-        if keeps_name(&original.gvk) {
+        let original = resource.original_gvk();
+        if keeps_name(&original) {
             continue;
         }
         for spec in fields {
-            if !original.gvk.is_selected(&spec.gvk) {
+            if !original.is_selected(&spec.gvk) {
                 continue;
             }
             if spec.path == "metadata/name" && !affix.is_empty() {
@@ -267,6 +275,7 @@ fn rename(resources: &mut Resources, affix: &str, fields: &[FieldSpec], front: b
             }
             visit(&mut resource.node, spec, Create::Scalar, &mut |at| {
                 let Some(text) = at.text() else { return Err(node::wrong_kind(at, Shape::Scalar)) };
+                session.spend(affix.len())?;
                 let text = if front { format!("{affix}{text}") } else { format!("{text}{affix}") };
                 node::set_scalar(at, text)
             })?;
@@ -321,14 +330,16 @@ fn set_entries(
 fn set_replicas(resources: &mut Resources, replica: &Replica, fields: &[FieldSpec]) -> Result<()> {
     let count = replica.count.to_string();
     let mut found = false;
+    let places = resources.places(&replica.name);
     for spec in fields {
-        for resource in resources.list_mut() {
-            let is_meant =
-                resource.all_ids().iter().any(|id| id.name == replica.name && id.gvk.is_selected(&spec.gvk));
-            if is_meant {
+        for &at in &places {
+            resources.change(at, |resource| {
+                if !resource.any_id(|id| id.name == replica.name && id.is_of(&spec.gvk)) {
+                    return Ok(());
+                }
                 found = true;
-                visit(&mut resource.node, spec, Create::Number, &mut |at| set_text(at, &count, Tag::Int))?;
-            }
+                visit(&mut resource.node, spec, Create::Number, &mut |at| set_text(at, &count, Tag::Int))
+            })?;
         }
     }
     if found {
@@ -354,7 +365,12 @@ fn insert_part(path: &str, at: usize, part: &str) -> String {
     format!("{root}{}", parts.join("/"))
 }
 
-fn add_value(resources: &mut Resources, value: &str, target: &ValueTarget) -> Result<()> {
+fn add_value(
+    session: &Session<'_>,
+    resources: &mut Resources,
+    value: &str,
+    target: &ValueTarget,
+) -> Result<()> {
     let pattern = target.selector.as_ref().map(Pattern::new).transpose()?;
     let parts = split_path(&format!("/{}", target.field.trim_start_matches('/')), '/');
     for resource in resources.list_mut() {
@@ -362,11 +378,13 @@ fn add_value(resources: &mut Resources, value: &str, target: &ValueTarget) -> Re
             continue;
         }
         if target.field == "metadata/namespace" {
+            session.spend(value.len())?;
             set_namespace(&mut resource.node, value, &[], false, Subjects::DefaultOnly)?;
             continue;
         }
         crate::path::visit(&mut resource.node, &parts, Some(Shape::Scalar), &mut |at| {
             let Some(text) = at.text() else { return Err(node::wrong_kind(at, Shape::Scalar)) };
+            session.spend(value.len())?;
             let new = match target.position {
                 0 => value.to_owned(),
                 position => insert_part(text, position - 1, value),

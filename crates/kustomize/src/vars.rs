@@ -7,7 +7,7 @@ use sluice_manifest::yaml::{Node, NodeValue, Style, Tag};
 
 use crate::error::{Result, bad};
 use crate::fieldspec::{Create, FieldSpec, applies, split_path, visit_parts};
-use crate::id::{Gvk, ResId};
+use crate::id::{Gvk, IdRef, ResId};
 use crate::kustomization::Var;
 use crate::node::{self, Shape};
 use crate::path;
@@ -79,21 +79,15 @@ impl Vars {
                 namespace: reference.namespace.clone(),
             };
             let strict = !wanted.namespace.is_empty() || wanted.gvk.is_cluster_scoped();
-            let fits = |id: &ResId| if strict { *id == wanted } else { id.same_gvk_and_name(&wanted) };
-            let found: Vec<usize> = resources
-                .list()
-                .iter()
-                .enumerate()
-                .filter(|(_, resource)| resource.all_ids().iter().any(fits))
-                .map(|(at, _)| at)
-                .collect();
+            let fits = |id: &IdRef<'_>| if strict { id.is(&wanted) } else { id.same_gvk_and_name(&wanted) };
+            let mut found = resources.places(&wanted.name);
+            found.retain(|at| resources.list().get(*at).is_some_and(|resource| resource.any_id(fits)));
             match found[..] {
                 [] => {}
-                [at] => {
-                    if let Some(resource) = resources.list_mut().get_mut(at) {
-                        resource.variables.push(var.name.clone());
-                    }
-                }
+                [at] => resources.change(at, |resource| {
+                    resource.variables.push(var.name.clone());
+                    Ok(())
+                })?,
                 _ => {
                     return Err(bad!(
                         "found {} resId matches for var {} (unable to disambiguate)",
@@ -116,9 +110,15 @@ impl Vars {
         if self.0.is_empty() {
             return Ok(Vec::new());
         }
+        let mut sources: BTreeMap<&str, &Node> = BTreeMap::new();
+        for resource in resources.list() {
+            for name in &resource.variables {
+                sources.entry(name).or_insert(&resource.node);
+            }
+        }
         let mut values: BTreeMap<&str, Option<Node>> = BTreeMap::new();
         for (name, var) in &self.0 {
-            values.insert(name, self.value(var, resources)?);
+            values.insert(name, value(var, sources.get(name.as_str()).copied())?);
         }
         let mut used: BTreeSet<String> = BTreeSet::new();
         let fields: Vec<(&FieldSpec, Vec<String>)> =
@@ -135,24 +135,22 @@ impl Vars {
         }
         Ok(self.0.keys().filter(|name| !used.contains(*name)).cloned().collect())
     }
+}
 
-    /// The value of a variable; `None` when it is no scalar.
-    fn value(&self, var: &Var, resources: &Resources) -> Result<Option<Node>> {
-        let Some(source) = resources.list().iter().find(|resource| resource.variables.contains(&var.name))
-        else {
-            return Err(bad!(
-                "var '{}' cannot be mapped to a field in the set of known resources",
-                show_one(var)
-            ));
-        };
-        let field = field_of(var).replace('[', ".").replace(']', "");
-        let parts = path::split(&field, '.');
-        let found = path::lookup(&source.node, &parts);
-        match found {
-            Ok(Some(node)) if node.is_scalar() => Ok(Some(node.clone())),
-            Ok(Some(_)) => Ok(None),
-            _ => Err(bad!("field specified in var '{}' not found in corresponding resource", show_one(var))),
-        }
+/// The value of a variable; `None` when it is no scalar.
+fn value(var: &Var, source: Option<&Node>) -> Result<Option<Node>> {
+    let Some(source) = source else {
+        return Err(bad!(
+            "var '{}' cannot be mapped to a field in the set of known resources",
+            show_one(var)
+        ));
+    };
+    let field = field_of(var).replace('[', ".").replace(']', "");
+    let parts = path::split(&field, '.');
+    match path::lookup(source, &parts) {
+        Ok(Some(node)) if node.is_scalar() => Ok(Some(node.clone())),
+        Ok(Some(_)) => Ok(None),
+        _ => Err(bad!("field specified in var '{}' not found in corresponding resource", show_one(var))),
     }
 }
 
@@ -264,5 +262,5 @@ fn typed(value: &Node) -> Node {
         Tag::Int | Tag::Float | Tag::Bool => value.tag.clone(),
         _ => Tag::Str,
     };
-    Node { value: NodeValue::Scalar { text: text.to_owned(), style: Style::Plain }, tag, ..Node::string("") }
+    Node { value: NodeValue::Scalar { text: text.into(), style: Style::Plain }, tag, ..Node::string("") }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
-use sluice_kustomize::{ErrorKind, Limits, LoadRestrictions, Options, build};
+use sluice_kustomize::{ErrorKind, LoadRestrictions, Options, build};
 use sluice_tree::{Index, Memory, Recording};
 use sluice_types::RelPath;
 
@@ -156,39 +156,6 @@ fn a_cancelled_build_ends() {
     let options = Options { cancelled: Some(&cancelled), ..Options::default() };
     let error = build(&files, &RelPath::root(), &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-}
-
-#[test]
-fn every_bound_is_kept() {
-    let files = tree(&[
-        ("kustomization.yaml", "resources: [one, a.yaml]"),
-        (
-            "a.yaml",
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n",
-        ),
-        ("one/kustomization.yaml", "resources: [../two]"),
-        ("two/kustomization.yaml", "resources: [c.yaml]"),
-        (
-            "two/c.yaml",
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: {b: {c: {d: {e: f}}}}}\n",
-        ),
-    ]);
-    let default = Limits::default();
-    let table = [
-        Limits { bytes: 100, ..default },
-        Limits { files: 3, ..default },
-        Limits { documents: 1, ..default },
-        Limits { depth: 4, ..default },
-        Limits { nodes: 10, ..default },
-        Limits { resources: 2, ..default },
-        Limits { recursion: 1, ..default },
-    ];
-    for limits in table {
-        let options = Options { limits, ..Options::default() };
-        let error = build(&files, &RelPath::root(), &options).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Limit, "{limits:?}: {error}");
-    }
-    assert!(build(&files, &RelPath::root(), &Options::default()).is_ok());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use sluice_kustomize::{LoadRestrictions, Options, Reorder, build};
+use sluice_kustomize::{LoadRestrictions, Options, Reorder, build_text};
 use sluice_tree::{Entry, Error, Files, Kind};
 use sluice_types::RelPath;
 
@@ -159,13 +159,13 @@ fn run() -> Result<(), String> {
         managed_by: arguments.managed_by,
         ..Options::default()
     };
-    let built = build(&Disk, &root, &options).map_err(|error| error.to_string())?;
+    let built = build_text(&Disk, &root, &options).map_err(|error| error.to_string())?;
     // The clash of orders is only one where the flag was given.
     let is_news = |message: &str| reorder.is_some() || !message.contains("('--reorder')");
     for warning in built.warnings.iter().filter(|warning| is_news(&warning.message)) {
         let _ = writeln!(std::io::stderr(), "{}", warning.message);
     }
-    let yaml = built.to_yaml();
+    let yaml = built.yaml;
     match arguments.output {
         None => std::io::stdout().write_all(yaml.as_bytes()).map_err(|error| error.to_string()),
         Some(path) => std::fs::write(&path, yaml).map_err(|error| format!("{path}: {error}")),

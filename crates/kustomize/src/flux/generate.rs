@@ -6,7 +6,7 @@ use sluice_types::RelPath;
 
 use super::{Error, FILE_NAMES};
 use crate::Options;
-use crate::session::Session;
+use crate::session::{Parsed, Session};
 
 /// The kustomization file of a directory.
 pub(super) fn find(files: &dyn Files, directory: &RelPath) -> Option<RelPath> {
@@ -15,22 +15,23 @@ pub(super) fn find(files: &dyn Files, directory: &RelPath) -> Option<RelPath> {
 }
 
 /// A kustomization of every manifest below `directory`. Directories with a kustomization of their
-/// own are listed as a whole. Without any manifest a namespace nobody uses keeps it from being
+/// own are listed as a whole. What was parsed to see that comes along. Without any manifest a namespace nobody uses keeps it from being
 /// empty.
 pub(super) fn generate(
     files: &dyn Files,
     directory: &RelPath,
     options: &Options<'_>,
-) -> Result<Map<String, Value>, Error> {
+) -> Result<(Map<String, Value>, Parsed), Error> {
     let mut found = Vec::new();
-    collect(&Session::new(files, options), files, directory, ".", options.limits.recursion, &mut found)?;
+    let session = Session::new(files, options, Parsed::default());
+    collect(&session, files, directory, ".", options.limits.recursion, &mut found)?;
     let mut kustomization = Map::new();
     if found.is_empty() {
         kustomization.insert("namespace".into(), "_placeholder".into());
     } else {
         kustomization.insert("resources".into(), found.into());
     }
-    Ok(kustomization)
+    Ok((kustomization, session.into_parsed()))
 }
 
 fn collect(
@@ -61,9 +62,10 @@ fn collect(
         let refuse = |why: String| {
             Error::Prepare(format!("failed to decode Kubernetes YAML from {}: {why}", path.as_str()))
         };
-        let bytes = files.read(&path).map_err(unreadable)?;
+        let bytes = session.read(&path).map_err(|error| Error::Prepare(error.to_string()))?;
         let text = sluice_manifest::yaml::read_text(&bytes).map_err(|e| refuse(e.to_string()))?;
-        session.parse_objects(text).map_err(|e| refuse(e.to_string()))?;
+        let objects = session.parse_objects(text).map_err(|e| refuse(e.to_string()))?;
+        session.note_objects(path, objects);
         found.push(shown);
     }
     Ok(())

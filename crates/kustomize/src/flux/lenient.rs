@@ -9,7 +9,6 @@ use sluice_types::RelPath;
 use super::{Error, FILE_NAMES, Prepared};
 use crate::decode::Shape;
 use crate::kustomization::KUSTOMIZATION;
-use crate::session::Session;
 use crate::{Options, Warning};
 
 /// A decoded file on its way to being written again.
@@ -29,7 +28,7 @@ pub(super) fn read(
 ) -> Result<Decoded, Error> {
     let fail = |why: String| Error::Prepare(format!("failed to read {}: {why}", file.as_str()));
     let bytes = files.read(&file).map_err(|e| fail(e.to_string()))?;
-    let limits = Session::new(files, options).yaml_limits();
+    let limits = options.limits.yaml();
     let value = yaml::read_text(&bytes)
         .and_then(|text| yaml::parse_v2_json(text, limits))
         .map_err(|e| fail(format!("error converting YAML to JSON: {e}")))?;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sluice_tree::{Files, Overlay};
 use sluice_types::{Digest, RelPath};
 
+use crate::session::Parsed;
 use crate::{Options, Warning};
 
 pub use generate::is_local_relative_path;
@@ -158,12 +159,25 @@ pub fn prepare(
     overrides: &Overrides,
     options: &Options<'_>,
 ) -> Result<Prepared, Error> {
-    let mut prepared = match generate::find(files, directory) {
-        Some(file) => lenient::read(files, directory, file, options)?,
-        None => lenient::Decoded::generated(directory, generate::generate(files, directory, options)?)?,
+    prepare_and_keep(files, directory, overrides, options).map(|(prepared, _)| prepared)
+}
+
+/// As [`prepare`], with the files that had to be parsed for it.
+fn prepare_and_keep(
+    files: &dyn Files,
+    directory: &RelPath,
+    overrides: &Overrides,
+    options: &Options<'_>,
+) -> Result<(Prepared, Parsed), Error> {
+    let (mut prepared, parsed) = match generate::find(files, directory) {
+        Some(file) => (lenient::read(files, directory, file, options)?, Parsed::default()),
+        None => {
+            let (kustomization, parsed) = generate::generate(files, directory, options)?;
+            (lenient::Decoded::generated(directory, kustomization)?, parsed)
+        }
     };
     merge::merge(&mut prepared, files, directory, overrides)?;
-    prepared.finish()
+    Ok((prepared.finish()?, parsed))
 }
 
 /// Prepares, builds and substitutes in one go.
@@ -177,9 +191,9 @@ pub fn render(
     post_build: Option<&PostBuild<'_>>,
     options: &Options<'_>,
 ) -> Result<(Rendered, Vec<Warning>), Error> {
-    let prepared = prepare(files, directory, overrides, options)?;
+    let (prepared, parsed) = prepare_and_keep(files, directory, overrides, options)?;
     let tree = prepared.over(files)?;
-    let built = crate::build(&tree, directory, options).map_err(Error::Build)?;
+    let built = crate::build_after(&tree, directory, options, parsed).map_err(Error::Build)?;
     let mut warnings = prepared.warnings;
     warnings.extend(built.warnings);
     Ok((render_resources(built.resources, post_build)?, warnings))

@@ -59,7 +59,7 @@ fn key_text(key: &Node) -> Result<String, Error> {
             return Err(unsupported_key("uint64", &value.to_string()));
         }
         (Tag::Null, _) => return Err(unsupported_key("%!s(<nil>)", "<nil>")),
-        _ => text.clone(),
+        _ => text.to_string(),
     })
 }
 

@@ -140,7 +140,7 @@ fn convert(node: Cow<'_, Node>, flow: bool, root: bool, duplicates: &mut bool) -
                         NodeValue::Scalar { text, .. } => text,
                         _ => return Err(invalid_key(&key)),
                     };
-                    map.insert(carried(key)?, convert(Cow::Owned(value), flow, false, duplicates)?);
+                    map.insert(carried(key.into())?, convert(Cow::Owned(value), flow, false, duplicates)?);
                 }
                 Ok(Value::Object(map))
             }
@@ -186,7 +186,7 @@ fn scalar(node: Cow<'_, Node>, flow: bool) -> Result<Value, Error> {
                 return carried(refolded(node.text().unwrap_or_default())).map(Value::String);
             }
             return match node {
-                Cow::Owned(Node { value: NodeValue::Scalar { text, .. }, .. }) => carried(text),
+                Cow::Owned(Node { value: NodeValue::Scalar { text, .. }, .. }) => carried(text.into()),
                 other => carried(other.text().unwrap_or_default().to_owned()),
             }
             .map(Value::String);
@@ -234,7 +234,7 @@ fn scalar(node: Cow<'_, Node>, flow: bool) -> Result<Value, Error> {
 /// start with a blank.
 fn refolded(text: &str) -> String {
     let mut scalar = Node::string(text);
-    scalar.value = NodeValue::Scalar { text: text.to_owned(), style: Style::Folded };
+    scalar.value = NodeValue::Scalar { text: text.into(), style: Style::Folded };
     let rendered = emit::emit_node(&Node::mapping(vec![(Node::string("a"), scalar)]));
     let read = parse_documents(&rendered, Limits::default()).ok();
     let found = read.as_ref().and_then(|nodes| nodes.first()?.get("a")?.text());

@@ -23,5 +23,5 @@ pub use float::go_g32 as float_text;
 pub use json::{to_json, to_json_into};
 pub use key_order::natural_order;
 pub use limits::{Error, Limits};
-pub use node::{Node, NodeValue, Style, Tag};
+pub use node::{Node, NodeValue, Style, Tag, Text};
 pub use parse::{parse_documents, parse_stream, parse_v2_json, parse_v2_stream, read_text};

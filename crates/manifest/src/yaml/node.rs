@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The text of a scalar. Most are so short that they need no memory of their own, and copies share the rest.
+pub use smol_str::SmolStr as Text;
+
 /// How a scalar was (or is to be) written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
@@ -51,7 +54,7 @@ pub enum NodeValue {
     /// A leaf.
     Scalar {
         /// The text after escape processing.
-        text: String,
+        text: Text,
         /// How it was written.
         style: Style,
     },
@@ -82,18 +85,18 @@ impl Node {
         Self { value, tag, flow: false, line: 0, column: 0 }
     }
 
-    fn scalar(text: impl Into<String>, style: Style, tag: Tag) -> Self {
+    fn scalar(text: impl Into<Text>, style: Style, tag: Tag) -> Self {
         Self::made(NodeValue::Scalar { text: text.into(), style }, tag)
     }
 
     /// Text, whatever it looks like.
-    pub fn string(text: impl Into<String>) -> Self {
+    pub fn string(text: impl Into<Text>) -> Self {
         Self::scalar(text, Style::Plain, Tag::Str)
     }
 
     /// A plain scalar whose meaning is found as a resource file's scalars are.
-    pub fn plain(text: impl Into<String>) -> Self {
-        let text = text.into();
+    pub fn plain(text: impl Into<Text>) -> Self {
+        let text: Text = text.into();
         let tag = super::resolve::resolve_v3(&text);
         Self::scalar(text, Style::Plain, tag)
     }
@@ -265,7 +268,7 @@ impl Node {
     }
 
     /// Replaces the text of a scalar and makes it a string; keeps the style.
-    pub fn set_text(&mut self, new: impl Into<String>) {
+    pub fn set_text(&mut self, new: impl Into<Text>) {
         match &mut self.value {
             NodeValue::Scalar { text, .. } => {
                 *text = new.into();

@@ -6,7 +6,7 @@ mod collections;
 use std::collections::{HashMap, HashSet};
 
 use super::limits::{Error, Limits};
-use super::node::{Node, NodeValue, Style, Tag};
+use super::node::{Node, NodeValue, Style, Tag, Text};
 use super::resolve;
 use super::scan::{Kind, Mark, Outcome, Problem, Scanner};
 
@@ -22,6 +22,8 @@ pub(super) enum Dialect {
 const MAX_TAG_DIRECTIVES: usize = 64;
 const EXCESSIVE: &str = "document contains excessive aliasing";
 const BAD_MERGE: &str = "map merge requires map or sequence of maps as the value";
+/// Keys that are collections are compared with every other one, so there must not be many.
+const MOST_BESIDE_COLLECTION_KEYS: usize = 1_000;
 const CORE: &str = "tag:yaml.org,2002:";
 
 pub(super) struct Composer<'a> {
@@ -32,12 +34,34 @@ pub(super) struct Composer<'a> {
     begun: bool,
     ended: bool,
     tag_directives: Vec<(&'a str, String)>,
-    anchors: HashMap<&'a str, (Node, usize)>,
+    anchors: HashMap<&'a str, (Node, Size)>,
     open_anchors: Vec<&'a str>,
-    nodes: usize,
-    /// How many of them came from aliases.
+    /// What was made so far.
+    made: Size,
+    /// What anchors made copies of.
+    held: Size,
+    /// How many of the nodes came from aliases.
     aliased: usize,
     depth: usize,
+}
+
+/// How much there is of something.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    /// Of texts and tags.
+    bytes: usize,
+}
+
+impl Size {
+    fn add(&mut self, more: Size, limits: Limits) -> Outcome<()> {
+        self.nodes = self.nodes.saturating_add(more.nodes);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+        if self.nodes > limits.nodes || self.bytes > limits.bytes.saturating_mul(2) {
+            return Err(plain_failure(EXCESSIVE.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -58,7 +82,8 @@ impl<'a> Composer<'a> {
             tag_directives: Vec::new(),
             anchors: HashMap::new(),
             open_anchors: Vec::new(),
-            nodes: 0,
+            made: Size::default(),
+            held: Size::default(),
             aliased: 0,
             depth: 0,
         }
@@ -97,6 +122,7 @@ impl<'a> Composer<'a> {
             }
         }
         self.anchors.clear();
+        self.held = Size::default();
         self.tag_directives.clear();
         let node = match self.scanner.peek()?.kind {
             Kind::StreamEnd => {
@@ -163,22 +189,16 @@ impl<'a> Composer<'a> {
     }
 
     fn made(&mut self, value: NodeValue, tag: Tag, flow: bool, start: Mark) -> Outcome<Node> {
-        self.count(1)?;
+        let text = if let NodeValue::Scalar { text, .. } = &value { text.len() } else { 0 };
+        let name = if let Tag::Custom(name) = &tag { name.len() } else { 0 };
+        self.made.add(Size { nodes: 1, bytes: text + name }, self.limits)?;
         let line = self.line_offset.saturating_add(start.line).saturating_add(1);
         Ok(Node { value, tag, flow, line, column: start.column + 1 })
     }
 
-    fn count(&mut self, more: usize) -> Outcome<()> {
-        self.nodes = self.nodes.saturating_add(more);
-        if self.nodes > self.limits.nodes {
-            return Err(plain_failure(EXCESSIVE.to_owned()));
-        }
-        Ok(())
-    }
-
     /// What stands where nothing is written.
     fn empty(&mut self, mark: Mark) -> Outcome<Node> {
-        self.made(NodeValue::Scalar { text: String::new(), style: Style::Plain }, Tag::Null, false, mark)
+        self.made(NodeValue::Scalar { text: Text::default(), style: Style::Plain }, Tag::Null, false, mark)
     }
 
     fn node(&mut self, block: bool, indentless: bool) -> Outcome<Node> {
@@ -188,7 +208,7 @@ impl<'a> Composer<'a> {
             return self.alias(name);
         }
         let properties = self.properties(start)?;
-        let before = self.nodes;
+        let before = self.made;
         if let Some(anchor) = properties.anchor {
             self.open_anchors.push(anchor);
         }
@@ -196,7 +216,13 @@ impl<'a> Composer<'a> {
         let node = self.content(properties, start, block, indentless)?;
         if let Some(anchor) = anchor {
             self.open_anchors.pop();
-            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+            let size = Size {
+                nodes: self.made.nodes.saturating_sub(before.nodes),
+                bytes: self.made.bytes.saturating_sub(before.bytes),
+            };
+            // Anchors inside of each other hold the same nodes again and again.
+            self.held.add(size, self.limits)?;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
     }
@@ -208,12 +234,11 @@ impl<'a> Composer<'a> {
         let Some((node, size)) = self.anchors.get(name) else {
             return Err(plain_failure(format!("unknown anchor '{name}' referenced")));
         };
-        self.aliased = self.aliased.saturating_add(*size);
-        let all = self.nodes.saturating_add(*size);
-        if all > self.limits.nodes || excessive(self.aliased, all) {
+        self.made.add(*size, self.limits)?;
+        self.aliased = self.aliased.saturating_add(size.nodes);
+        if excessive(self.aliased, self.made.nodes) {
             return Err(plain_failure(EXCESSIVE.to_owned()));
         }
-        self.nodes = all;
         Ok(node.clone())
     }
 
@@ -268,7 +293,7 @@ impl<'a> Composer<'a> {
                     return Err(failure(Some(start), token_start, "did not find expected node content"));
                 };
                 let tag = self.scalar_tag(&text, style, properties.tag.as_deref());
-                self.made(NodeValue::Scalar { text: text.into_owned(), style }, tag, false, start)
+                self.made(NodeValue::Scalar { text: text.into(), style }, tag, false, start)
             }
             Kind::BlockEntry if indentless => {
                 self.enter()?;
@@ -302,7 +327,7 @@ impl<'a> Composer<'a> {
             }
             _ if properties.anchor.is_some() || properties.tag.is_some() => {
                 let tag = self.scalar_tag("", Style::Plain, properties.tag.as_deref());
-                let value = NodeValue::Scalar { text: String::new(), style: Style::Plain };
+                let value = NodeValue::Scalar { text: Text::default(), style: Style::Plain };
                 self.made(value, tag, false, start)
             }
             _ => Err(failure(Some(start), token_start, "did not find expected node content")),
@@ -368,6 +393,9 @@ fn expand_merges(pairs: Vec<(Node, Node)>) -> Outcome<Vec<(Node, Node)>> {
         for (key, value) in sources.into_iter().flatten() {
             let new = match key.text() {
                 Some(text) => present.insert(text.to_owned()),
+                None if expanded.len() > MOST_BESIDE_COLLECTION_KEYS => {
+                    return Err(plain_failure(EXCESSIVE.to_owned()));
+                }
                 None => !expanded.iter().any(|(other, _)| *other == key),
             };
             if new {

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use http::StatusCode;
 use sluice_types::RelPath;
 use tokio::net::TcpListener;
@@ -29,6 +30,11 @@ pub fn router(store: &Store) -> Router {
 /// When the listener fails.
 pub async fn serve(store: Store, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
     let asked = stop.clone();
+    let listener = listener.tap_io(|socket| {
+        // An answer leaves in several small writes: the later ones shall not wait until the first is confirmed.
+        // A socket that cannot do without that is only slower.
+        let _ = socket.set_nodelay(true);
+    });
     let server = axum::serve(listener, router(&store)).with_graceful_shutdown(stop.cancelled_owned());
     tokio::select! {
         result = server => result,

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::serve::ListenerExt as _;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -41,6 +42,10 @@ impl GitServer {
     pub async fn start(root: &Path) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
+        let listener = listener.tap_io(|socket| {
+            // A socket that keeps Nagle's algorithm is only slower.
+            let _ = socket.set_nodelay(true);
+        });
         let served = Arc::new(Served {
             root: root.canonicalize()?,
             requests: AtomicU64::new(0),

@@ -46,10 +46,25 @@ pub(crate) struct Controller {
 impl Controller {
     /// API requests it has made so far, as its own metrics count them.
     pub(crate) async fn requests(&self) -> Result<u64> {
+        self.counted("rest_client_requests_total{", "").await
+    }
+
+    /// Those of them that wrote a new Event: nothing else is posted.
+    pub(crate) async fn events(&self) -> Result<u64> {
+        self.counted("rest_client_requests_total{", "method=\"POST\"").await
+    }
+
+    /// Visits that found nothing to write or tell.
+    pub(crate) async fn quiet_visits(&self) -> Result<u64> {
+        self.counted("sluice_quiet_visits_total{", "").await
+    }
+
+    /// The sum of a metric over the label sets that contain `label`.
+    async fn counted(&self, metric: &str, label: &str) -> Result<u64> {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let page =
             client.get(format!("http://127.0.0.1:{}/metrics", self.metrics)).send().await?.text().await?;
-        let counts = page.lines().filter(|line| line.starts_with("rest_client_requests_total{"));
+        let counts = page.lines().filter(|line| line.starts_with(metric) && line.contains(label));
         Ok(counts
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
             .map(|count| count as u64)

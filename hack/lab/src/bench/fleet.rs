@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::api::{Api, DynamicObject, PostParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::costs::Meter;
@@ -61,7 +61,7 @@ pub(crate) async fn measure(report: &mut Report, world: &mut World, count: usize
     let all = kustomizations(&world.client, NAMESPACE);
     let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
 
-    let before = (world.kustomize.process.usage(), world.kustomize.requests().await?);
+    let before = (world.kustomize.process.usage(), requests(world).await?);
     let mut meter = Meter::start(world).await?;
     let watching = Watching::start(all.clone());
     let begun = Instant::now();
@@ -77,10 +77,23 @@ pub(crate) async fn measure(report: &mut Report, world: &mut World, count: usize
     if let Some(floor) = report.floor {
         report.note("… of the floor", took.as_secs_f64() / floor.as_secs_f64(), "×", Some(1.25));
     }
-    let after = (world.kustomize.process.usage(), world.kustomize.requests().await?);
+    let ready = world.kustomize.process.usage();
+    // Events follow; what comes next shall not be measured together with them.
+    settled(world).await?;
+    meter.lap(report, world, "Events behind it").await?;
+    let after = (world.kustomize.process.usage(), requests(world).await?);
     let each = |total: f64| total / count as f64;
-    report.note("API requests each, with Events", each((after.1 - before.1) as f64), "", Some(14.0));
-    report.note("CPU each", each((after.0.cpu - before.0.cpu).as_secs_f64() * 1e3), "ms", Some(5.0));
+    let milliseconds = |span: Duration| each(span.as_secs_f64() * 1e3);
+    let events = after.1.1 - before.1.1;
+    report.note(
+        "API requests each, without Events",
+        each((after.1.0 - before.1.0 - events) as f64),
+        "",
+        Some(11.0),
+    );
+    report.note("Events each", each(events as f64), "", None);
+    report.note("CPU each until all are Ready", milliseconds(ready.cpu - before.0.cpu), "ms", Some(5.0));
+    report.note("CPU each with the last Event", milliseconds(after.0.cpu - before.0.cpu), "ms", None);
     report.note("peak memory of kustomize-controller", megabytes(after.0.peak), "MB", Some(60.0));
     report.note(
         "peak memory of source-controller",
@@ -89,7 +102,7 @@ pub(crate) async fn measure(report: &mut Report, world: &mut World, count: usize
         Some(25.0),
     );
 
-    let before = world.kustomize.requests().await?;
+    let before = (world.kustomize.process.usage(), requests(world).await?);
     meter.skip(world).await?;
     let begun = Instant::now();
     let token = "nudge-1";
@@ -102,26 +115,69 @@ pub(crate) async fn measure(report: &mut Report, world: &mut World, count: usize
     watching.until(count, LIMIT, |object| text(object, "/status/lastHandledReconcileAt") == token).await?;
     report.time(format!("{count} nudged, nothing changed, all answered"), begun.elapsed(), seconds(4));
     // Events follow the answers; they are counted once the queue is silent.
-    let after = settled(world).await?;
+    settled(world).await?;
     meter.lap(report, world, "nudge, with Events").await?;
-    report.note("API requests each, with Events", each((after - before) as f64), "", Some(2.0));
+    let after = (world.kustomize.process.usage(), requests(world).await?);
+    report.note("API requests each, with Events", each((after.1.0 - before.1.0) as f64), "", Some(2.0));
+    report.note("Events each", each((after.1.1 - before.1.1) as f64), "", Some(1.0));
+    report.note("CPU each", milliseconds(after.0.cpu - before.0.cpu), "ms", None);
 
     meter.skip(world).await?;
     let begun = Instant::now();
     world.restart_kustomize().await?;
     meter.restarted();
-    let settled_requests = settled(world).await?;
+    let (total, silent) = settled(world).await?;
     meter.lap(report, world, "restart").await?;
-    report.time("restart: processes up and silent again", begun.elapsed() - QUIET, seconds(3));
-    report.note("API requests after the restart", settled_requests as f64, "", None);
+    report.time("restart: processes up and silent again", silent - begun, seconds(3));
+    report.note("API requests after the restart", total as f64, "", None);
+    visits(report, world, &all, count).await
+}
+
+/// Has everybody visited every few seconds, and counts what the visits cost.
+async fn visits(report: &mut Report, world: &World, all: &Api<DynamicObject>, count: usize) -> Result<()> {
+    let often = json!({"spec": {"interval": "5s"}});
+    stream::iter(0..count)
+        .map(|index| {
+            let often = &often;
+            async move {
+                all.patch(&format!("app-{index}"), &PatchParams::default(), &Patch::Merge(often)).await
+            }
+        })
+        .buffer_unordered(CLIENTS)
+        .try_collect::<Vec<_>>()
+        .await?;
+    // The change of the interval itself is a pass that writes; the visits that follow are silent.
+    settled(world).await?;
+    let now = || async {
+        let controller = &world.kustomize;
+        let usage = controller.process.usage();
+        anyhow::Ok((controller.quiet_visits().await?, controller.requests().await?, usage.cpu))
+    };
+    let before = now().await?;
+    let mut after = before;
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    let begun = Instant::now();
+    while after.0 - before.0 < 3 * count as u64 && begun.elapsed() < LIMIT {
+        ticks.tick().await;
+        after = now().await?;
+    }
+    let visits = (after.0 - before.0).max(1) as f64;
+    report.note("interval visits", visits, "", None);
+    report.note("API requests of all of them together", (after.1 - before.1) as f64, "", Some(0.0));
+    report.note("CPU each visit", (after.2 - before.2).as_secs_f64() * 1e3 / visits, "ms", None);
     Ok(())
+}
+
+/// Requests so far, and how many of them wrote an Event.
+async fn requests(world: &World) -> Result<(u64, u64)> {
+    Ok((world.kustomize.requests().await?, world.kustomize.events().await?))
 }
 
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Waits until kustomize-controller has made no request for a while; gives its count.
-pub(crate) async fn settled(world: &World) -> Result<u64> {
-    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+/// Waits until kustomize-controller has made no request for a while; gives its count and when it fell silent.
+pub(crate) async fn settled(world: &World) -> Result<(u64, Instant)> {
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
     let (mut last, mut since) = (world.kustomize.requests().await?, Instant::now());
     loop {
         ticks.tick().await;
@@ -129,7 +185,7 @@ pub(crate) async fn settled(world: &World) -> Result<u64> {
         if now != last {
             (last, since) = (now, Instant::now());
         } else if since.elapsed() >= QUIET {
-            return Ok(now);
+            return Ok((now, since));
         }
     }
 }

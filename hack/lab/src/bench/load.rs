@@ -83,8 +83,9 @@ pub(super) async fn mono(report: &mut Report, world: &World, count: usize) -> Re
     let changed = format!("mono-{}", count / 2);
     let path = format!("apps/{}/config.yaml", count / 2);
     let commit = repository.commit("change one", &[(&path, Some(&config(count / 2, 1)))])?;
-    let configs = config_maps(&world.client, NAMESPACE);
-    let applied = wait(&configs, &changed, LIMIT, |object| text(object, "/data/step") == "1");
+    let configs = Watching::start(config_maps(&world.client, NAMESPACE));
+    configs.until_one(&changed, LIMIT, |_| true).await?;
+    let applied = configs.until_one(&changed, LIMIT, |object| text(object, "/data/step") == "1");
     let begun = Instant::now();
     let sources = repositories(&world.client, NAMESPACE);
     let (applied, asked) = tokio::join!(applied, nudge(&sources, "mono", "changed"));

@@ -12,6 +12,7 @@ use super::fleet::{self, NAMESPACE};
 use sluice_testkit::waiting::{text, wait};
 
 use crate::resources::{apply, kustomizations, nudge, ready_at, repositories};
+use crate::watching::Watching;
 use crate::world::World;
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -36,9 +37,10 @@ pub(super) async fn measure(report: &mut Report, world: &World, count: usize) ->
                  "sourceRef": {"kind": "GitRepository", "name": "big"}},
     });
     let mut meter = Meter::start(world).await?;
+    let watching = Watching::start(all.clone());
     let begun = Instant::now();
     apply(&all, "big", &big).await?;
-    wait(&all, "big", LIMIT, |object| ready_at(object, &commit)).await?;
+    watching.until_one("big", LIMIT, |object| ready_at(object, &commit)).await?;
     report.time(
         format!("one Kustomization of {count} objects: first sync"),
         begun.elapsed(),
@@ -48,14 +50,16 @@ pub(super) async fn measure(report: &mut Report, world: &World, count: usize) ->
 
     let begun = Instant::now();
     nudge(&all, "big", "nothing").await?;
-    wait(&all, "big", LIMIT, |object| text(object, "/status/lastHandledReconcileAt") == "nothing").await?;
+    watching
+        .until_one("big", LIMIT, |object| text(object, "/status/lastHandledReconcileAt") == "nothing")
+        .await?;
     report.time("… nudged, nothing changed", begun.elapsed(), Some(Duration::from_millis(300)));
     meter.lap(report, world, "nudge").await?;
 
     let commit = repository.commit("change one", &[("big/all.yaml", Some(&manifests(1)))])?;
     let begun = Instant::now();
     nudge(&repositories(&world.client, NAMESPACE), "big", "one").await?;
-    wait(&all, "big", LIMIT, |object| ready_at(object, &commit)).await?;
+    watching.until_one("big", LIMIT, |object| ready_at(object, &commit)).await?;
     report.time("… one object changed, Ready again", begun.elapsed(), Some(Duration::from_millis(500)));
     meter.lap(report, world, "one object changed").await?;
     Ok(())

@@ -11,6 +11,7 @@ use super::fleet::{NAMESPACE, megabytes};
 use sluice_testkit::waiting::{text, wait};
 
 use crate::resources::{apply, namespace, nudge, repositories};
+use crate::watching::Watching;
 use crate::world::World;
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -47,12 +48,14 @@ pub(super) async fn measure(report: &mut Report, world: &World, scale: f64) -> R
         Some(Duration::from_secs(3)),
     );
     meter.lap(report, world, "first artifact").await?;
+    let watching = Watching::start(sources.clone());
     let mut latencies = Vec::new();
     for step in 1..=COMMITS {
         let commit = repository.commit("one file", &[("step.yaml", Some(&format!("step: {step}\n")))])?;
         let begun = Instant::now();
         nudge(&sources, "large", &format!("step-{step}")).await?;
-        wait(&sources, "large", LIMIT, |object| text(object, "/status/artifact/revision").ends_with(&commit))
+        watching
+            .until_one("large", LIMIT, |object| text(object, "/status/artifact/revision").ends_with(&commit))
             .await?;
         latencies.push(begun.elapsed());
     }

@@ -24,6 +24,7 @@ struct Inner {
     controller: Arc<str>,
     instance: String,
     recorder: Recorder,
+    passes: Arc<Outstanding>,
     poster: Option<Poster>,
     dropped: Arc<Family>,
 }
@@ -50,9 +51,10 @@ impl Sink {
             Some(address) => Some(Poster::start(address, dropped.clone())?),
             None => None,
         };
-        let recorder = Recorder::start(client, controller, dropped.clone());
-        let inner =
-            Inner { controller: controller.into(), instance: instance.to_owned(), recorder, poster, dropped };
+        let passes = Arc::<Outstanding>::default();
+        let recorder = Recorder::start(client, controller, passes.clone(), dropped.clone());
+        let (controller, instance) = (controller.into(), instance.to_owned());
+        let inner = Inner { controller, instance, recorder, passes, poster, dropped };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -85,6 +87,11 @@ impl Sink {
         if !self.inner.recorder.record(about, note, now) {
             self.inner.dropped.inc(&["kubernetes"]);
         }
+    }
+
+    /// Says that a pass is under way, until the guard is dropped: events give way to its requests.
+    pub(crate) fn make_way(&self) -> Counted {
+        Outstanding::count(&self.inner.passes)
     }
 
     /// Waits until everything told so far is written, or the time is over.
@@ -135,9 +142,24 @@ impl Outstanding {
         self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
 
+    /// Counts one until it is dropped.
+    pub(crate) fn count(this: &Arc<Self>) -> Counted {
+        this.begin();
+        Counted(this.clone())
+    }
+
     pub(crate) async fn none(&self) {
         // The sender lives in self, so this cannot fail.
         let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+/// One that is under way.
+pub(crate) struct Counted(Arc<Outstanding>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -80,3 +80,21 @@ async fn events_that_nobody_takes_are_counted_and_hold_nothing_up() {
     sink.flush(Duration::from_secs(60)).await;
     assert!(registry.render().contains("sluice_events_dropped_total{sink=\"kubernetes\"} 5"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_gives_way_to_passes_but_not_for_ever() {
+    let registry = Registry::default();
+    let sink = Sink::start(cluster(403), "source-controller", "", None, &registry).unwrap();
+    let written = || registry.render().contains("sluice_events_dropped_total{sink=\"kubernetes\"} 1");
+    let pass = sink.make_way();
+    sink.tell(&repository(), Note::info(SUCCEEDED, "first"));
+    sink.flush(Duration::from_millis(40)).await;
+    assert!(!written(), "a pass is under way");
+    sink.flush(Duration::from_secs(60)).await;
+    assert!(written(), "passes that follow each other do not hold events up for good");
+    drop(pass);
+    sink.tell(&repository(), Note::info(SUCCEEDED, "second"));
+    let begun = tokio::time::Instant::now();
+    sink.flush(Duration::from_secs(60)).await;
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nothing is in its way");
+}

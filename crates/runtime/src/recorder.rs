@@ -26,6 +26,10 @@ use crate::record::within;
 const LANES: usize = 2;
 /// Events that may wait in one lane.
 const WAITING: usize = 2048;
+/// With more than this many waiting, they do not give way to passes any more: late is better than lost.
+const CROWDED: usize = WAITING / 4 * 3;
+/// How long one event gives way to passes.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Events remembered to be counted up, per lane.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// So many messages of one reason about one object are combined...
@@ -65,11 +69,16 @@ struct Told {
 }
 
 impl Recorder {
-    pub(crate) fn start(client: Client, controller: &str, dropped: Arc<Family>) -> Self {
+    pub(crate) fn start(
+        client: Client,
+        controller: &str,
+        passes: Arc<Outstanding>,
+        dropped: Arc<Family>,
+    ) -> Self {
         let lanes: Vec<Arc<Lane>> = (0..LANES).map(|_| Arc::default()).collect();
         for lane in &lanes {
             let writer = Writer { client: client.clone(), controller: controller.to_owned() };
-            tokio::spawn(lane.clone().run(writer, dropped.clone()));
+            tokio::spawn(lane.clone().run(writer, passes.clone(), dropped.clone()));
         }
         Self { lanes }
     }
@@ -103,9 +112,10 @@ impl Recorder {
 }
 
 impl Lane {
-    async fn run(self: Arc<Self>, writer: Writer, dropped: Arc<Family>) {
+    async fn run(self: Arc<Self>, writer: Writer, passes: Arc<Outstanding>, dropped: Arc<Family>) {
         let mut correlator = Correlator::new();
         loop {
+            self.give_way(&passes).await;
             let told = {
                 let mut waiting = lock(&self.waiting);
                 waiting.order.pop_front().and_then(|key| waiting.told.remove(&key))
@@ -128,6 +138,16 @@ impl Lane {
                 None => dropped.inc(&["kubernetes"]),
             }
             self.outstanding.end();
+        }
+    }
+
+    /// Waits a moment for the end of the passes under way: somebody waits for their requests, and nobody for an
+    /// event. What is equal is counted up meanwhile.
+    async fn give_way(&self, passes: &Outstanding) {
+        let waiting = lock(&self.waiting).order.len();
+        if (1..=CROWDED).contains(&waiting) {
+            // Time that runs out is the other good answer.
+            let _ = tokio::time::timeout(PATIENCE, passes.none()).await;
         }
     }
 }

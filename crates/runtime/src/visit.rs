@@ -74,6 +74,7 @@ where
     /// Visits an object whose turn it is, and ends its turn.
     pub(crate) async fn visit(&self, work: Work) {
         let key = work.key.clone();
+        let _way = self.host.events.make_way();
         let next = match self.handle.find(&key) {
             Some(object) => {
                 let span = self.span(&key);

@@ -13,8 +13,9 @@ use crate::{
     Seen, Step,
 };
 
-/// Objects looked at in the same moment; those of one kind and namespace share a request.
-const LOOKS_ABREAST: usize = 64;
+/// Objects looked at in the same moment; those of one kind and namespace share a request, so that more looks
+/// in a moment mean fewer requests.
+const LOOKS_ABREAST: usize = 2048;
 
 /// A cluster as one identity. Cheap to clone.
 #[derive(Clone)]
@@ -29,6 +30,18 @@ impl fmt::Debug for Target {
     }
 }
 
+/// What must be known of the objects of a stage before they are written, and what needs no write.
+pub struct Survey<'a> {
+    cases: Vec<(usize, Case<'a>, Before)>,
+    report: Report,
+}
+
+impl fmt::Debug for Survey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Survey").field("to_write", &self.cases.len()).finish_non_exhaustive()
+    }
+}
+
 impl Target {
     /// The cluster behind it.
     #[must_use]
@@ -36,7 +49,7 @@ impl Target {
         &self.cluster
     }
 
-    /// Applies the objects of one stage: ranks in order, within a rank `policy.concurrency` at a
+    /// Applies the objects of one stage: waves in order, within a wave `policy.concurrency` at a
     /// time. An object that cannot be applied does not keep others from it, unless the policy says
     /// so. Objects that `memory` and the watches know to be as desired cost no request.
     ///
@@ -49,19 +62,28 @@ impl Target {
         memory: &Memory,
         cancel: &CancellationToken,
     ) -> Report {
-        let mut report = Report { outcomes: stage.iter().map(untried).collect() };
-        let mut cases = self.survey(stage, policy, memory, cancel, &mut report).await;
+        self.apply_surveyed(self.survey(stage, policy, memory, cancel).await, policy, cancel).await
+    }
+
+    /// As [`Target::apply`], after a survey of the stage. The younger the survey, the better.
+    pub async fn apply_surveyed(
+        &self,
+        survey: Survey<'_>,
+        policy: &Policy,
+        cancel: &CancellationToken,
+    ) -> Report {
+        let Survey { mut cases, mut report } = survey;
         if policy.all_or_nothing {
             self.rehearse(&cases, cancel, &mut report).await;
             if report.outcomes.iter().any(|outcome| outcome.error().is_some()) {
                 return report;
             }
         }
-        cases.sort_by_key(|(_, case, _)| case.desired.rank);
+        cases.sort_by_key(|(_, case, _)| case.desired.wave);
         let abreast = if policy.all_or_nothing { 1 } else { policy.concurrency.max(1) };
-        for rank in cases.chunk_by(|(_, a, _), (_, b, _)| a.desired.rank == b.desired.rank) {
+        for wave in cases.chunk_by(|(_, a, _), (_, b, _)| a.desired.wave == b.desired.wave) {
             // Collected first: a closure that a stream keeps would make the future unfit for `spawn`.
-            let applies: Vec<_> = rank
+            let applies: Vec<_> = wave
                 .iter()
                 .map(|(at, case, before)| async move {
                     if cancel.is_cancelled() {
@@ -85,15 +107,16 @@ impl Target {
         report
     }
 
-    /// Settles every object that needs no write, and gathers what must be known of the others.
-    async fn survey<'a>(
+    /// Settles every object of a stage that needs no write, and looks at the others. Changes nothing. A
+    /// cancelled survey leaves the rest [`Fate::Untried`].
+    pub async fn survey<'a>(
         &self,
         stage: &'a [Desired],
         policy: &'a Policy,
         memory: &Memory,
         cancel: &CancellationToken,
-        report: &mut Report,
-    ) -> Vec<(usize, Case<'a>, Before)> {
+    ) -> Survey<'a> {
+        let mut report = Report { outcomes: stage.iter().map(untried).collect() };
         let looks: Vec<_> = stage
             .iter()
             .enumerate()
@@ -121,7 +144,7 @@ impl Target {
                 }
             }
         }
-        cases
+        Survey { cases, report }
     }
 
     /// What is to be written, with what is known of the live object; or the outcome, where nothing is.

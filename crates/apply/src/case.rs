@@ -62,7 +62,7 @@ impl Case<'_> {
     }
 
     pub(crate) fn body(&self) -> Vec<u8> {
-        body(self.desired.object().value().clone())
+        body(self.desired.object().value())
     }
 
     fn path(&self) -> Result<String, StepFailure> {
@@ -133,7 +133,7 @@ impl Target {
         };
         let step = if seen.takeover && takeover { Step::Cleanup } else { Step::Migrate };
         let path = format!("{}?fieldManager={}", case.path()?, escape(settings.dialect.manager));
-        let body = body(patch);
+        let body = body(&patch);
         let sent = self.send(&Call::patch(path, JSON_PATCH, &body)).await;
         sent.map(drop).map_err(|failure| StepFailure(step, failure))
     }
@@ -171,7 +171,7 @@ impl Target {
         self.take_over(case, &before).await?;
         let mut payload = case.desired.object().value().clone();
         ignore::adjust(&mut payload, &live, ignored, settings);
-        self.write(case, before.seen(), &body(payload), write).await
+        self.write(case, before.seen(), &body(&payload), write).await
     }
 
     /// The one forced apply, and what its answer means.
@@ -245,7 +245,12 @@ pub(crate) fn refused(desired: &Desired, id: &ObjectId, step: Step, cause: Failu
 }
 
 /// What is sent: ownership must not be part of it.
-fn body(mut object: Value) -> Vec<u8> {
+fn body(object: &Value) -> Vec<u8> {
+    let is_owned = object.get("metadata").is_some_and(|metadata| metadata.get("managedFields").is_some());
+    if !is_owned {
+        return object.to_string().into_bytes();
+    }
+    let mut object = object.clone();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use sluice_manifest::order::rank;
+use sluice_manifest::order::wave;
 use sluice_manifest::{Controls, Object, ObjectId};
 
 use crate::{Dialect, Fate, Fingerprint, Report, Seen};
@@ -13,8 +13,8 @@ use crate::{Dialect, Fate, Fingerprint, Report, Seen};
 pub struct Desired {
     /// Its identity as written; [`crate::Cluster::place`] drops the namespace of cluster-scoped kinds.
     pub id: ObjectId,
-    /// Objects of a lower rank are applied before those of a higher one.
-    pub rank: usize,
+    /// Objects of a lower wave are applied before those of a higher one.
+    pub wave: usize,
     /// Changes when anything in the object changes.
     pub fingerprint: Fingerprint,
     object: Arc<Object>,
@@ -30,7 +30,7 @@ impl From<Object> for Desired {
     fn from(object: Object) -> Self {
         let id = object.id();
         Self {
-            rank: rank(&id.kind),
+            wave: wave(&id.kind),
             fingerprint: Fingerprint::of(object.value()),
             id,
             object: Arc::new(object),

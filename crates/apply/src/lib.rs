@@ -51,7 +51,7 @@ mod report;
 mod transport;
 mod watch;
 
-pub use apply::Target;
+pub use apply::{Survey, Target};
 pub use cluster::{Cluster, Options};
 pub use delete::DeleteOptions;
 pub use desired::{Desired, Memory};

@@ -5,7 +5,7 @@ use crate::{Error, ObjectId, Seen, Status};
 /// How an apply is to be done.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Objects of one rank applied at the same time (`--concurrent-ssa`).
+    /// Objects of one wave applied at the same time (`--concurrent-ssa`).
     pub concurrency: usize,
     /// Recreate objects whose immutable fields changed (`spec.force`).
     pub force: bool,

@@ -1,13 +1,14 @@
 //! A build's way into the cluster: claim, apply, prune, health. Every step may be left at any point and taken
 //! up by another pass: what is done already costs nothing then.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sluice_api::condition::ConditionStatus;
 use sluice_api::kustomize::v1::Kustomization;
 use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::{Time, reason as common};
-use sluice_apply::{Action, Cluster, Desired, Fate, ObjectId, Outlook, Report, Seen, Target};
+use sluice_apply::{Action, Cluster, Desired, Fate, ObjectId, Outlook, Policy, Report, Seen, Survey, Target};
 use sluice_manifest as manifest;
 use sluice_runtime::{Readiness, Scope, Trigger, Verdict, WakeKey};
 use tokio::time::Instant;
@@ -46,12 +47,21 @@ pub(crate) async fn deploy(
     book: &mut Book,
 ) -> Result<Verdict, Failure> {
     book.facts.last_attempted_revision = Some(book.subject.revision.clone());
-    if work.inventory.is_none() {
-        claim(site, work, book).await?;
-    }
+    let policy = policy::applying(site.context, site.request)?;
+    // First of all: a watch that must read more than before starts over.
+    let _foreseen = health::foresee(site, work);
     watch(site.target.cluster(), session, work);
+    let first = work.stages.first().map(|(_, members)| rested(session, members)).unwrap_or_default();
+    // To look changes nothing, so it need not wait until the claim is durable.
+    let surveyed = {
+        let survey = site.target.survey(&first, &policy, &session.memory, &site.scope.cancel);
+        let (claimed, surveyed) = tokio::join!(claim(site, work, book), survey);
+        claimed?;
+        surveyed
+    };
     let mut report = manifest::Report::default();
-    if let Some(verdict) = apply(site, session, work, book, &mut report).await? {
+    let stages = Stages { policy: &policy, first: &first, surveyed };
+    if let Some(verdict) = apply(site, session, work, book, stages, &mut report).await? {
         return Ok(verdict);
     }
     if work.inventory.is_none() {
@@ -72,10 +82,10 @@ pub(crate) async fn deploy(
 
 /// Makes durable what this run answers for, before its first write.
 async fn claim(site: &Site<'_>, work: &Work, book: &mut Book) -> Result<(), Failure> {
-    let (recorded, _) = book.inventory();
-    if !site.context.options.ways.claim_first {
+    if !site.context.options.ways.claim_first || work.inventory.is_some() {
         return Ok(());
     }
+    let (recorded, _) = book.inventory();
     if recorded == work.plan.claim && book.facts.inventory.is_some() {
         return Ok(());
     }
@@ -92,23 +102,40 @@ fn watch(cluster: &Cluster, session: &mut Session, work: &Work) {
     session.lease = Some(lease);
 }
 
+/// How stages are applied, and what is known of the first.
+struct Stages<'a> {
+    policy: &'a Policy,
+    first: &'a [Desired],
+    surveyed: Survey<'a>,
+}
+
 /// Applies stage after stage. Answers a verdict when one has to be waited for.
 async fn apply(
     site: &Site<'_>,
     session: &mut Session,
     work: &mut Work,
     book: &mut Book,
+    Stages { policy, first, surveyed }: Stages<'_>,
     done: &mut manifest::Report,
 ) -> Result<Option<Verdict>, Failure> {
-    let policy = policy::applying(site.context, site.request)?;
+    let mut surveyed = Some(surveyed);
     let mut changes = Vec::new();
     let mut trouble = Trouble::default();
     let mut wait = None;
     for place in 0..work.stages.len() {
         let Some((kind, members)) = work.stages.get(place) else { break };
         let kind = *kind;
-        let members = rested(session, members);
-        let report = site.target.apply(&members, &policy, &session.memory, &site.scope.cancel).await;
+        let cancel = &site.scope.cancel;
+        let (members, report) = match surveyed.take() {
+            Some(surveyed) => {
+                (Cow::Borrowed(first), site.target.apply_surveyed(surveyed, policy, cancel).await)
+            }
+            None => {
+                let members = rested(session, members);
+                let report = site.target.apply(&members, policy, &session.memory, cancel).await;
+                (Cow::Owned(members), report)
+            }
+        };
         session.memory.learn(&members, &report);
         note_changes(&report, &mut changes);
         contend(site, session, work, book, &report);

@@ -1,5 +1,6 @@
 //! The wait for health after everything was applied, and the watch over it afterwards.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sluice_api::condition::ConditionStatus;
@@ -55,25 +56,36 @@ async fn wanted(site: &Site<'_>, work: &Work) -> Result<Option<Vec<Check>>, Fail
                 vanishes: desired.vanishes_when_done(),
             })
             .collect(),
-        Checks::Listed(listed) => place(site, listed).await?,
+        Checks::Listed(listed) => known(place(site, listed).await?, work),
     };
-    let mut checks: Vec<Check> = checks
+    let checks: Vec<Check> = checks
         .into_iter()
         .filter(|check| {
             let id = &check.id;
             !is_self(key, &id.group, &id.kind, &id.namespace, &id.name)
         })
         .collect();
-    // A listed object that is a member is seen by the shared watch of its kind.
-    for check in &mut checks {
-        check.owned = check.owned || work.plan.claim.contains(&check.id);
-        if let Some(desired) =
-            work.stages.iter().flat_map(|(_, all)| all).find(|desired| desired.id == check.id)
-        {
-            check.vanishes = desired.vanishes_when_done();
-        }
-    }
     Ok((!checks.is_empty()).then_some(checks))
+}
+
+/// The checks of listed objects with what is known of those that are members: they are seen by the shared watch
+/// of their kind.
+fn known(mut checks: Vec<Check>, work: &Work) -> Vec<Check> {
+    let members: HashMap<&ObjectId, &Desired> =
+        work.stages.iter().flat_map(|(_, all)| all).map(|desired| (&desired.id, desired)).collect();
+    for check in &mut checks {
+        check.owned = work.plan.claim.contains(&check.id);
+        check.vanishes = members.get(&check.id).is_some_and(|desired| desired.vanishes_when_done());
+    }
+    checks
+}
+
+/// The watches that [`check`] will ask for, as far as that is known before anything is applied.
+pub(crate) fn foresee(site: &Site<'_>, work: &Work) -> Option<HealthWatch> {
+    let everything = matches!(site.request.checks, Checks::Everything) && work.checking.is_none();
+    let members = work.stages.iter().flat_map(|(_, members)| members);
+    let checks = members.map(|desired| Check { id: desired.id.clone(), owned: true, vanishes: false });
+    everything.then(|| site.target.watch_health(checks.collect(), site.request.rules.clone()))
 }
 
 /// The checks of listed objects.

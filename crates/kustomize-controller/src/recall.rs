@@ -1,5 +1,6 @@
 //! What is left of an earlier life: whether the cluster still is as the history says the last success left it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,9 +35,9 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
         return;
     }
     let cluster = site.target.cluster();
-    let lease = cluster.watch_owned(inventory.ids().map(|id| (id.group.as_str(), id.kind.as_str())));
-    // Before anything is looked up: a watch that must read more than before starts over.
+    // First of all: a watch that must read more than before starts over.
     let health = health::resume(site, inventory.ids()).await;
+    let lease = cluster.watch_owned(inventory.ids().map(|id| (id.group.as_str(), id.kind.as_str())));
     let synced = settle(cluster, &lease, &inventory).await;
     // Whatever comes of this, the next steps want these watches too.
     session.lease = Some(lease);
@@ -91,10 +92,10 @@ pub(crate) fn trust(
     if settled.reads.is_some() || !same || settled.digest != digest {
         return;
     }
+    let members: HashMap<_, _> = settled.members.iter().map(|(id, state)| (id, state.as_ref())).collect();
     for object in objects {
         let id = object.id();
-        let left =
-            settled.members.iter().find(|(member, _)| *member == id).and_then(|(_, state)| state.as_ref());
+        let left = members.get(&id).copied().flatten();
         let (Some((uid, key)), Some(seen)) = (left, site.target.cluster().known(&id)) else { continue };
         if seen.uid == *uid && seen.drift_key == *key {
             session.memory.trust(&Desired::from(object.clone()), &id, &seen);

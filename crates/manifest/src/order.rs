@@ -34,13 +34,26 @@ const FIRST: [&str; 23] = [
 /// Kinds that come last, in this order.
 const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
-/// A kind's place: smaller is applied earlier. Objects of one rank may be applied side by side.
+/// A kind's place: smaller is applied earlier.
 pub fn rank(kind: &str) -> usize {
     let place = |list: &[&str]| list.iter().position(|listed| *listed == kind);
     match (place(&FIRST), place(&LAST)) {
         (Some(at), _) => at,
         (None, Some(at)) => FIRST.len() + 1 + at,
         (None, None) => FIRST.len(),
+    }
+}
+
+/// Which objects are applied side by side: a wave is begun once the one before is through. Coarser than
+/// [`rank`], for most kinds only have to be there before the workloads, not before each other.
+pub fn wave(kind: &str) -> usize {
+    match kind {
+        // A Role before its bindings, an account before the Secrets that hold its tokens, a quota before
+        // what it counts.
+        "ServiceAccount" | "Role" | "ConfigMap" | "Service" | "LimitRange" => rank("ServiceAccount"),
+        "RoleBinding" | "Secret" => rank("RoleBinding"),
+        "Deployment" | "StatefulSet" | "CronJob" | "PodDisruptionBudget" => FIRST.len(),
+        other => rank(other),
     }
 }
 
@@ -121,6 +134,28 @@ mod tests {
                 "ValidatingWebhookConfiguration"
             ]
         );
+    }
+
+    #[test]
+    fn what_others_rely_on_is_in_an_earlier_wave() {
+        let chains: [&[&str]; 4] = [
+            &[
+                "CustomResourceDefinition",
+                "Namespace",
+                "ResourceQuota",
+                "ServiceAccount",
+                "Secret",
+                "Deployment",
+            ],
+            &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Job"],
+            &["LimitRange", "StatefulSet", "MutatingWebhookConfiguration"],
+            &["Service", "Ingress", "ValidatingWebhookConfiguration"],
+        ];
+        for chain in chains {
+            assert!(chain.is_sorted_by(|a, b| wave(a) < wave(b)), "{chain:?}");
+        }
+        assert_eq!(wave("Service"), wave("ServiceAccount"));
+        assert_eq!(wave("Deployment"), wave("Ingress"));
     }
 
     #[test]

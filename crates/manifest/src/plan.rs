@@ -3,6 +3,8 @@
 //! The claim (`recorded ∪ desired`) is made durable before the first write; a member leaves only
 //! when it is known to be gone or was deliberately released.
 
+use std::collections::HashSet;
+
 use crate::id::{GroupKind, ObjectId};
 use crate::inventory::Inventory;
 use crate::object::Object;
@@ -82,8 +84,8 @@ impl Plan {
     /// What to delete, given what was applied: an object the server knows under another identity
     /// than planned (a namespace on something that belongs to the cluster) is not deleted.
     pub fn prune_after(&self, report: &Report) -> Vec<ObjectId> {
-        let applied = |id: &&ObjectId| !report.applied.iter().any(|(_, actual, _)| actual == *id);
-        self.prune.iter().filter(applied).cloned().collect()
+        let applied: HashSet<&ObjectId> = report.applied.iter().map(|(_, actual, _)| actual).collect();
+        self.prune.iter().filter(|id| !applied.contains(id)).cloned().collect()
     }
 }
 

@@ -4,6 +4,7 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, operators};
 
 use crate::environment::CHARGE;
+use crate::growth::{self, JOIN, READ, REPLACE, WEIGH};
 use crate::{Error, MAX_NESTING};
 
 /// Names that stand for types or for the prefix of functions, not for variables.
@@ -40,7 +41,9 @@ pub(crate) fn bound_depth(expr: &IdedExpr) -> Result<(), Error> {
         if depth > MAX_DEPTH {
             return Err(Error::TooLarge("it is nested too deep"));
         }
-        let mut visit = |part| open.push((part, depth + 1));
+        // What is paid for by a call around it lies one deeper than it is written.
+        let below = depth + if growth::is_wrapped(&expr.expr) { 2 } else { 1 };
+        let mut visit = |part| open.push((part, below));
         match &expr.expr {
             Expr::Call(call) => {
                 call.target.iter().for_each(|target| visit(target));
@@ -117,6 +120,8 @@ pub(crate) fn meter(expr: &mut IdedExpr, nesting: usize) -> Result<(), Error> {
         Expr::Select(select) => meter(&mut select.operand, nesting)?,
         _ => {}
     }
+    growth::bound_call(expr);
+    growth::bound_parts(expr);
     Ok(())
 }
 
@@ -204,6 +209,8 @@ pub(crate) fn surely(expr: &IdedExpr) -> Option<&'static str> {
 
 fn surely_call(call: &CallExpr) -> Option<&'static str> {
     match (call.func_name.as_str(), call.args.as_slice()) {
+        (WEIGH | READ, [paid]) => surely(paid),
+        (REPLACE | JOIN, _) => Some("string"),
         (operators::CONDITIONAL, [_, yes, no]) => surely(yes).filter(|kind| surely(no) == Some(kind)),
         (operators::ADD, [left, right]) => surely(left).or_else(|| surely(right)),
         (operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE | operators::MODULO, args) => {

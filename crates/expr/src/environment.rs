@@ -7,7 +7,7 @@ use cel::common::types::{CelBool, DYN_TYPE, LIST_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError, extensions};
 
-use crate::MAX_STEPS;
+use crate::{MAX_STEPS, growth};
 
 /// The name of the function that pays for a loop; CEL text cannot spell it.
 pub(crate) const CHARGE: &str = "@charge";
@@ -25,6 +25,7 @@ pub(crate) fn shared() -> Result<Arc<Env>, &'static str> {
 /// Runs one evaluation with a fresh budget of steps.
 pub(crate) fn with_budget<T>(evaluate: impl FnOnce() -> T) -> T {
     STEPS.with(|steps| steps.set(0));
+    growth::reset();
     evaluate()
 }
 
@@ -37,6 +38,7 @@ fn build() -> Result<Env, cel::DeclarationError> {
     env.add_overload("sets.equivalent", "list_sets_equivalent_list", two_lists(), equivalent)?;
     env.add_overload("sets.intersects", "list_sets_intersects_list", two_lists(), intersects)?;
     env.add_overload(CHARGE, "charge_dyn", vec![DYN_TYPE], charge)?;
+    growth::declare(&mut env)?;
     Ok(env)
 }
 

@@ -99,7 +99,8 @@ fn describe(error: &ExecutionError) -> String {
             format!("undeclared reference to '{name}' (in container '')")
         }
         ExecutionError::NoSuchOverload(overload) => {
-            format!("no such overload: {overload}")
+            // Stand-ins are known by the names of what they stand for.
+            format!("no such overload: {overload}").replace('@', "")
         }
         ExecutionError::UnexpectedType { got, want } => {
             format!("unexpected type: got {got}, want {want}")
@@ -107,7 +108,9 @@ fn describe(error: &ExecutionError) -> String {
         ExecutionError::InvalidArgumentCount { expected, actual } => {
             format!("invalid argument count: expected {expected}, got {actual}")
         }
-        ExecutionError::FunctionError { function, message } if message == "too many steps" => {
+        ExecutionError::FunctionError { function, message }
+            if matches!(message.as_str(), "too many steps" | "too much data") =>
+        {
             format!("{function}: {message}")
         }
         ExecutionError::FunctionError { function, .. } => format!("error in function {function}"),

@@ -6,12 +6,14 @@
 //! The apply adapter and the controllers may use it.
 //!
 //! Limits: an expression has at most [`MAX_TEXT`] bytes and [`MAX_NESTING`] nested loops, and one
-//! evaluation visits at most [`MAX_STEPS`] list or map elements in all.
+//! evaluation visits at most [`MAX_STEPS`] list or map elements and makes at most [`MAX_BYTES`] of
+//! texts and lists in all.
 
 mod check;
 mod environment;
 mod error;
 mod expression;
+mod growth;
 mod health;
 mod value;
 
@@ -25,3 +27,5 @@ pub const MAX_TEXT: usize = 8 * 1024;
 pub const MAX_NESTING: usize = 4;
 /// How many elements the loops of one evaluation may visit in all.
 pub const MAX_STEPS: usize = 20_000;
+/// How many bytes of new texts, lists and maps one evaluation may make in all.
+pub const MAX_BYTES: usize = 64 << 20;

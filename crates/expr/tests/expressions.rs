@@ -48,6 +48,14 @@ fn expressions_mean_what_they_mean_in_flux() {
         ("status.phase.lowerAscii() == 'ready'", true),
         ("'a,b'.split(',') == spec.zones", true),
         ("spec.zones.join('-') == 'a-b'", true),
+        ("'aXbX'.replace('X', '--') == 'a--b--'", true),
+        ("'aXbX'.replace('X', '-', 1) == 'a-bX'", true),
+        ("'aXbX'.replace('X', '-', -1) == 'a-b-'", true),
+        ("'ab'.replace('', '_') == '_a_b_'", true),
+        ("spec.zones.join() == 'ab'", true),
+        ("['a'] + spec.zones == ['a', 'a', 'b']", true),
+        ("spec.zones.map(z, z + '!') == ['a!', 'b!']", true),
+        ("'%s=%d'.format(['a', 3]) == 'a=3'", true),
         ("base64.encode(b'hello') == 'aGVsbG8='", true),
         ("status.phase.matches('^R.*y$')", true),
         ("'a\\u00e9'.size() == 2", true),
@@ -106,6 +114,45 @@ fn loops_stop_when_they_have_visited_too_much() {
     assert!(error.to_string().contains("too many steps"), "{error}");
     let few = Value::Array((0..80).map(|n| json!(n)).collect());
     assert_eq!(loops.holds([("list", &few)]), Ok(true), "each evaluation has its own budget");
+}
+
+#[test]
+fn texts_and_lists_stop_growing_before_memory_ends() {
+    let big = json!("a".repeat(1 << 20));
+    let numbers = |count: u32| Value::Array((0..count).map(|n| json!(n)).collect());
+    let (list, long) = (numbers(200), numbers(1_500));
+    let tenfold = ".replace('a', 'aaaaaaaaaa')".repeat(12);
+    let sum = vec!["big"; 900].join(" + ");
+    let listed = vec!["big"; 900].join(", ");
+    // In brackets, so that it is nested no deeper than allowed.
+    let balanced =
+        format!("size({}) > 0", vec![format!("({})", vec!["big"; 10].join(" + ")); 10].join(" + "));
+    for text in [
+        format!("'a'{tenfold}.size() > 0"),
+        "big.replace('a', big).size() > 0".to_owned(),
+        "big.replace('', big, 1000000).size() > 0".to_owned(),
+        "list.map(i, string(i)).join(big).size() > 0".to_owned(),
+        format!("[{listed}].join().size() > 0"),
+        format!("'%s'.format([[{listed}]]).size() > 0"),
+        "list.map(i, big).size() > 0".to_owned(),
+        "list.map(i, big.upperAscii()).size() > 0".to_owned(),
+        "long.map(i, long).size() > 0".to_owned(),
+        "list.map(i, {'x': big}).size() > 0".to_owned(),
+        "list.all(i, (big + 'x').size() > 0)".to_owned(),
+        "list.all(i, big.split('').size() > 0)".to_owned(),
+        "list.exists(i, big.matches('b$'))".to_owned(),
+        balanced,
+    ] {
+        let grows = Expression::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let error = grows.holds([("big", &big), ("list", &list), ("long", &long)]).expect_err(&text);
+        assert!(error.to_string().contains("too much data"), "{error}");
+    }
+    assert!(Expression::parse(&format!("size({sum}) > 0")).is_err(), "it is nested too deep");
+    let deep = format!("('a'{}).size() > 0", " + status".repeat(20));
+    let fields = [("status", &json!("b"))];
+    assert_eq!(Expression::parse(&deep).and_then(|deep| deep.holds(fields)), Ok(true));
+    let small = Expression::parse("list.map(i, string(i)).join(',').replace('1', 'one').size() > 9").unwrap();
+    assert_eq!(small.holds([("list", &list)]), Ok(true));
 }
 
 #[test]

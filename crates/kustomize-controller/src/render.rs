@@ -65,12 +65,12 @@ pub(crate) fn render(job: &Job) -> Result<Rendered, Failure> {
     let (built, warnings) = flux::render(&files, &job.path, &overrides(spec), post_build.as_ref(), &options)
         .map_err(|error| Failure::Build(error.to_string()))?;
     let mut objects = flatten(built.resources);
-    mark(&mut objects, &job.object)?;
+    let ignored = mark(&mut objects, &job.object)?;
     Ok(Rendered {
         objects,
         digest: built.digest.to_string(),
         reads: Arc::new(files.finish()),
-        warnings: warnings.into_iter().map(|warning| warning.message).collect(),
+        warnings: warnings.into_iter().map(|warning| warning.message).chain(ignored).collect(),
     })
 }
 
@@ -123,7 +123,7 @@ fn overrides(spec: &KustomizationSpec) -> Overrides {
 }
 
 /// Owner labels, normal forms, common metadata, and the guard against encrypted Secrets.
-fn mark(objects: &mut [Object], object: &Kustomization) -> Result<(), Failure> {
+fn mark(objects: &mut [Object], object: &Kustomization) -> Result<Vec<String>, Failure> {
     let owner = Owner {
         group: sluice_api::keys::kustomize::GROUP,
         name: object.metadata.name.as_deref().unwrap_or_default(),

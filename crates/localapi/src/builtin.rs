@@ -1,7 +1,6 @@
 //! What the server adds to, and demands of, the built-in kinds.
 
 mod defaults;
-mod quantity;
 mod validate;
 
 use base64::Engine as _;

@@ -12,6 +12,7 @@ pub mod object;
 pub mod order;
 pub mod plan;
 pub mod prepare;
+pub mod quantity;
 pub mod yaml;
 
 pub use controls::{Controls, SsaMode};

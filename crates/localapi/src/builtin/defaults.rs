@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::quantity::canonical;
 use crate::kinds::Kind;
 use crate::object::{as_map, default_to, section};
+use sluice_manifest::quantity::canonical;
 
 type Object = Map<String, Value>;
 
@@ -205,6 +205,9 @@ fn service(spec: &mut Object) {
     for port in items(spec, "ports") {
         default_to(port, "protocol", "TCP");
         let same = port.get("port").cloned().unwrap_or(Value::Null);
+        if port.get("targetPort").is_some_and(|target| target == 0) {
+            port.remove("targetPort");
+        }
         default_to(port, "targetPort", same);
     }
 }
@@ -340,6 +343,6 @@ fn canonical_map(map: Option<&mut Object>) {
             Value::Number(number) => number.to_string(),
             _ => continue,
         };
-        *value = json!(canonical(&text));
+        *value = json!(canonical(&text).unwrap_or(text));
     }
 }

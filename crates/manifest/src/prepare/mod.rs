@@ -2,6 +2,7 @@
 //! built-in kinds, common metadata, and the guard against encrypted Secrets.
 
 mod normalize;
+mod typed;
 
 use std::collections::BTreeMap;
 
@@ -67,7 +68,8 @@ impl Owner<'_> {
     }
 }
 
-/// Prepares a whole set, in Flux's order.
+/// Prepares a whole set, in Flux's order. Answers a line for each field that is left out because the kind
+/// has none of that name.
 ///
 /// # Errors
 /// The first object that cannot be normalised, or a Secret that is still encrypted: then nothing
@@ -76,14 +78,19 @@ pub fn prepare(
     objects: &mut [Object],
     owner: Owner<'_>,
     common: &CommonMetadata,
-) -> Result<(), PrepareError> {
+) -> Result<Vec<String>, PrepareError> {
+    // First of all: a type may have no place for what tells that a Secret is encrypted.
+    objects.iter().try_for_each(|object| guard_encrypted(object, owner.group))?;
+    let mut warnings = Vec::new();
     for object in objects.iter_mut() {
         owner.mark(object);
-        normalize(object)?;
+        let ignored = normalize(object)?;
+        warnings
+            .extend(ignored.iter().map(|path| format!("unknown field \"{path}\" of {object} is ignored")));
         lay_over(object, common);
         drop_invalid_ca_bundle(object);
     }
-    objects.iter().try_for_each(|object| guard_encrypted(object, owner.group))
+    Ok(warnings)
 }
 
 /// Lays labels and annotations over the object's own. Pod templates stay as they are.

@@ -1,84 +1,62 @@
-//! Built-in kinds in the form the server would give them, so that defaults do not look like drift.
+//! What becomes of an object before it is applied, so that what is sent is what Flux sends.
 
-use base64::Engine;
 use serde_json::{Map, Value};
 
 use super::PrepareError;
+use super::typed;
 use crate::object::Object;
 
-/// Normalises one object: protocol defaults, `stringData` into `data`, no `status` (but for
-/// definitions), no null `creationTimestamp`. RBAC roles are left as they are.
+/// Normalises one object: built-in kinds take the form of Kubernetes' own types, with protocols filled in
+/// and `stringData` in `data`; nothing but a definition keeps its `status`. RBAC roles are left as they are,
+/// and so is what does not fit its type: the server tells of it.
+///
+/// Answers what was left out because its type has no such field.
 ///
 /// # Errors
-/// Text fields that hold something else than text.
-pub fn normalize(object: &mut Object) -> Result<(), PrepareError> {
+/// A Secret with something else than text, which no server may be let tell of.
+pub fn normalize(object: &mut Object) -> Result<Vec<String>, PrepareError> {
     let (api, kind) = (object.api_version().to_owned(), object.kind().to_owned());
     if api == "rbac.authorization.k8s.io/v1" && matches!(kind.as_str(), "Role" | "ClusterRole") {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let built_in = is_built_in(&api);
     let subject = object.to_string();
     let value = object.value_mut();
-    if built_in {
-        for field in ["labels", "annotations"] {
-            check_texts(
-                value.pointer(&format!("/metadata/{field}")),
-                &format!("metadata.{field}"),
-                &subject,
-            )?;
+    if (api.as_str(), kind.as_str()) == ("v1", "Secret") {
+        for field in ["data", "stringData"] {
+            check_texts(value.get(field), field, &subject)?;
         }
     }
-    match (api.as_str(), kind.as_str()) {
-        ("v1", "Secret") => encode_string_data(value, &subject)?,
-        ("v1", "ConfigMap") => check_texts(value.get("data"), "data", &subject)?,
-        ("v1", "Service") => default_protocol(value.pointer_mut("/spec/ports")),
-        ("v1", "Pod") => default_pod(value.get_mut("spec")),
-        ("apps/v1", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") | ("batch/v1", "Job") => {
-            default_pod(value.pointer_mut("/spec/template/spec"));
-        }
-        ("batch/v1", "CronJob") => default_pod(value.pointer_mut("/spec/jobTemplate/spec/template/spec")),
-        _ => {}
+    let mut ignored = Vec::new();
+    if let Some(Ok(made)) = typed::convert(&api, &kind, value) {
+        *value = made.value;
+        finish(&api, &kind, value);
+        ignored = made.unknown;
     }
-    let Some(whole) = value.as_object_mut() else { return Ok(()) };
+    let Some(whole) = value.as_object_mut() else { return Ok(ignored) };
     if kind != "CustomResourceDefinition" {
         whole.remove("status");
     }
-    for path in ["/metadata", "/spec/template/metadata", "/spec/jobTemplate/spec/template/metadata"] {
-        if path != "/metadata" && !built_in {
-            break;
-        }
-        if let Some(Value::Object(metadata)) = value.pointer_mut(path)
-            && metadata.get("creationTimestamp").is_some_and(Value::is_null)
-        {
-            metadata.remove("creationTimestamp");
-        }
+    if let Some(Value::Object(metadata)) = whole.get_mut("metadata") {
+        metadata.remove("creationTimestamp");
     }
-    Ok(())
+    Ok(ignored)
 }
 
-/// Groups of the server itself.
-fn is_built_in(api_version: &str) -> bool {
-    match api_version.rsplit_once('/') {
-        None => true,
-        Some((group, _)) => {
-            matches!(group, "apps" | "batch" | "autoscaling" | "policy" | "extensions")
-                || (group.ends_with(".k8s.io")
-                    && matches!(
-                        group.trim_end_matches(".k8s.io"),
-                        "networking"
-                            | "rbac.authorization"
-                            | "storage"
-                            | "scheduling"
-                            | "coordination"
-                            | "admissionregistration"
-                            | "apiextensions"
-                            | "certificates"
-                            | "discovery"
-                            | "node"
-                            | "events"
-                            | "flowcontrol.apiserver"
-                    ))
+/// Defaults that make a difference to who owns what.
+fn finish(api: &str, kind: &str, value: &mut Value) {
+    let spec = match (api, kind) {
+        ("v1", "Secret") => return encode_string_data(value),
+        ("v1", "Service") => return default_protocol(value.pointer_mut("/spec/ports")),
+        ("v1", "Pod") => "/spec",
+        ("apps/v1", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") | ("batch/v1", "Job") => {
+            "/spec/template/spec"
         }
+        ("batch/v1", "CronJob") => "/spec/jobTemplate/spec/template/spec",
+        _ => return,
+    };
+    let containers = value.pointer_mut(&format!("{spec}/containers"));
+    for container in containers.and_then(Value::as_array_mut).into_iter().flatten() {
+        default_protocol(container.get_mut("ports"));
     }
 }
 
@@ -105,47 +83,22 @@ fn check_texts(map: Option<&Value>, field: &str, subject: &str) -> Result<(), Pr
     Ok(())
 }
 
-fn encode_string_data(value: &mut Value, subject: &str) -> Result<(), PrepareError> {
-    check_texts(value.get("data"), "data", subject)?;
-    let Some(whole) = value.as_object_mut() else { return Ok(()) };
-    let Some(Value::Object(texts)) = whole.remove("stringData") else { return Ok(()) };
-    let data = whole.entry("data").or_insert(Value::Null);
-    if !data.is_object() {
-        *data = Value::Object(Map::new());
-    }
+fn encode_string_data(value: &mut Value) {
+    use base64::Engine as _;
+    let Some(whole) = value.as_object_mut() else { return };
+    let Some(Value::Object(texts)) = whole.remove("stringData") else { return };
+    let data = whole.entry("data").or_insert_with(|| Value::Object(Map::new()));
     for (key, text) in texts {
-        let encoded = match &text {
-            Value::String(text) => base64::engine::general_purpose::STANDARD.encode(text),
-            Value::Null => String::new(),
-            other => return Err(wrong(subject, "stringData", &key, other)),
-        };
+        let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
         if let Some(data) = data.as_object_mut() {
             data.insert(key, encoded.into());
-        }
-    }
-    Ok(())
-}
-
-fn default_pod(spec: Option<&mut Value>) {
-    let Some(spec) = spec else { return };
-    for list in ["containers", "initContainers"] {
-        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            default_protocol(container.get_mut("ports"));
         }
     }
 }
 
 fn default_protocol(ports: Option<&mut Value>) {
-    for port in ports.and_then(Value::as_array_mut).into_iter().flatten() {
-        let Some(port) = port.as_object_mut() else { continue };
-        let missing = match port.get("protocol") {
-            None | Some(Value::Null) => true,
-            Some(Value::String(text)) => text.is_empty(),
-            Some(_) => false,
-        };
-        if missing {
-            port.insert("protocol".to_owned(), "TCP".into());
-        }
+    for port in ports.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
+        port.entry("protocol").or_insert_with(|| "TCP".into());
     }
 }
 
@@ -169,8 +122,9 @@ mod tests {
         assert_eq!(
             made,
             json!({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},
-                "spec":{"template":{"metadata":{},"spec":{"containers":[{"name":"c","ports":[
-                    {"containerPort":1,"protocol":"TCP"},{"containerPort":2,"protocol":"UDP"}]}]}}}})
+                "spec":{"selector":null,"strategy":{},"template":{"metadata":{},"spec":{"containers":[
+                    {"name":"c","resources":{},"ports":[
+                        {"containerPort":1,"protocol":"TCP"},{"containerPort":2,"protocol":"UDP"}]}]}}}})
         );
     }
 
@@ -192,6 +146,12 @@ mod tests {
             error,
             "Secret/n/s normalization error: cannot unmarshal number into field stringData.pin of type string"
         );
+    }
+
+    #[test]
+    fn what_does_not_fit_its_type_is_left_to_the_server() {
+        let odd = json!({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"n":1},"x":2});
+        assert_eq!(normalized(odd.clone()), odd);
     }
 
     #[test]

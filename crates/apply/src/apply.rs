@@ -166,7 +166,11 @@ impl Target {
                 Err(failure) => return Err(outcome(&case.id, self.judge(&case, failure))),
             },
         };
-        match before.seen().and_then(|seen| without_write(&case, seen, memory)) {
+        let mut settled = before.seen().and_then(|seen| without_write(&case, seen, memory));
+        if settled.is_none() && memory.uid(&case.id).is_none() {
+            settled = self.stands(&case, &before).await;
+        }
+        match settled {
             Some(fate) => Err(outcome(&case.id, fate)),
             None => Ok((case, before)),
         }

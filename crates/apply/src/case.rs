@@ -13,7 +13,7 @@ use crate::transport::{APPLY_PATCH, Answer, Call, JSON, JSON_PATCH, escape};
 use crate::watch::Write;
 use crate::{
     Action, Desired, Error, Failure, Fate, Memory, ObjectId, Policy, Seen, Step, Target, cleanup, health,
-    ignore,
+    ignore, live, proof,
 };
 
 /// One object that is to be applied, and where.
@@ -85,6 +85,23 @@ impl Target {
             Err(failure) if failure.is_forbidden() => Ok(Before::Hidden),
             Err(failure) => Err(dry_run(failure)),
         }
+    }
+
+    /// Whether an object of the same owner, of which nothing is remembered, is as desired already.
+    pub(crate) async fn stands(&self, case: &Case<'_>, before: &Before) -> Option<Fate> {
+        let settings = &self.cluster.inner.settings;
+        let fresh = |seen: &Seen| !case.needs_look(seen) && !seen.deleting;
+        let owner = live::owner(case.desired.object().value().get("metadata")?, &settings.dialect)?;
+        before.seen().filter(|seen| fresh(seen) && seen.owner.as_deref() == Some(&owner))?;
+        // What may not be read is applied.
+        let live = self.send(&Call::get(case.path().ok()?, JSON)).await.ok()?.body;
+        let seen = Seen::of(live.get("metadata")?, settings).filter(fresh)?;
+        let stands = proof::stands(case.desired.object().value(), &live, settings);
+        stands.then(|| Fate::Applied {
+            action: Action::Unchanged,
+            seen,
+            health: Some(health::builtin(&live)),
+        })
     }
 
     pub(crate) async fn apply_one(&self, case: &Case<'_>, before: &Before) -> Result<Fate, StepFailure> {

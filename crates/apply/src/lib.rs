@@ -19,6 +19,7 @@
 //! |---|---|
 //! | as it was left, watched | 0 |
 //! | as it was left, not watchable | L |
+//! | as an earlier life or a predecessor left it | L + 1 GET, the L unless watched |
 //! | changed in Git, watched | 1 apply |
 //! | new, or its kind not watched | L + 1 apply |
 //! | other tools left fields on it | L + 1 patch + 1 apply |
@@ -45,6 +46,7 @@ mod kubeconfig;
 mod live;
 mod look;
 mod mask;
+mod proof;
 mod recreate;
 mod remote;
 mod report;

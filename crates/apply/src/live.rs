@@ -152,7 +152,7 @@ fn text<'v>(value: &'v Value, field: &str) -> Option<&'v str> {
     value.get(field).and_then(Value::as_str)
 }
 
-fn owner(metadata: &Value, dialect: &Dialect) -> Option<Owner> {
+pub(crate) fn owner(metadata: &Value, dialect: &Dialect) -> Option<Owner> {
     let label = |word: &str| {
         let value = metadata.get("labels")?.get(dialect.key(word))?.as_str()?;
         Some(value.to_owned())

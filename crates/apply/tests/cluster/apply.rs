@@ -70,6 +70,27 @@ async fn what_may_not_be_watched_is_looked_at_and_not_written() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_life_left_as_desired_is_read_and_not_written() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    let target = target(&cluster);
+    let stage = [config("a", json!({"k": "1"}))];
+    apply(&target, &stage, &policy(), &mut Memory::default()).await;
+    fake.take_log();
+    let mut memory = Memory::default();
+    let report = apply(&target, &stage, &policy(), &mut memory).await;
+    assert_eq!(actions(&report), [Some(Action::Unchanged)]);
+    assert_eq!(fake.take_log(), [format!("GET {PATH}a"), format!("GET {PATH}a")], "metadata, then the whole");
+    apply(&target, &stage, &policy(), &mut memory).await;
+    assert_eq!(fake.take_log(), [format!("GET {PATH}a")], "it is remembered now");
+
+    let other = [config("a", json!({"k": "2"}))];
+    let report = apply(&target, &other, &policy(), &mut Memory::default()).await;
+    assert_eq!(actions(&report), [Some(Action::Configured)]);
+    assert_eq!(fake.take_log().iter().filter(|line| line.starts_with("PATCH")).count(), 1);
+}
+
+#[tokio::test]
 async fn an_apply_that_changes_nothing_is_called_unchanged() {
     let fake = Fake::new();
     let cluster = fake.cluster();
@@ -264,8 +285,9 @@ async fn who_may_not_list_reads_one_by_one() {
     let cluster = fake.cluster();
     fake.refuse("limit=", 403, status(403, "Forbidden", "cannot list"));
     let stage: Vec<_> = (0..5).map(|n| config(&format!("c{n}"), json!({"k": "1"}))).collect();
+    let mut memory = Memory::default();
     for lists in [1, 0] {
-        let report = apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
+        let report = apply(&target(&cluster), &stage, &policy(), &mut memory).await;
         assert!(report.is_complete());
         let log = fake.take_log();
         assert_eq!(log.iter().filter(|line| line.contains("limit=")).count(), lists, "{log:?}");

@@ -2,6 +2,7 @@
 //! up by another pass: what is done already costs nothing then.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sluice_api::condition::ConditionStatus;
@@ -9,7 +10,7 @@ use sluice_api::kustomize::v1::Kustomization;
 use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::{Time, reason as common};
 use sluice_apply::{Action, Cluster, Desired, Fate, ObjectId, Outlook, Policy, Report, Seen, Survey, Target};
-use sluice_manifest as manifest;
+use sluice_manifest::{self as manifest, Inventory};
 use sluice_runtime::{Readiness, Scope, Trigger, Verdict, WakeKey};
 use tokio::time::Instant;
 
@@ -86,13 +87,33 @@ async fn claim(site: &Site<'_>, work: &Work, book: &mut Book) -> Result<(), Fail
         return Ok(());
     }
     let (recorded, _) = book.inventory();
-    if recorded == work.plan.claim && book.facts.inventory.is_some() {
+    let claim = claimable(site, work, &recorded).await?;
+    if recorded == claim && book.facts.inventory.is_some() {
         return Ok(());
     }
-    book.record(&work.plan.claim);
+    book.record(&claim);
     let doing = message::progress(Step::Apply, &book.subject.revision, site.request.timeout);
     site.scope.commit(&book.facts, &doing).await?;
     Ok(())
+}
+
+/// The claim without what cannot be written yet, for its kind is neither served nor defined by this very set: Flux
+/// would find it in the inventory and try to delete it for ever. It is claimed once its kind is there.
+async fn claimable(site: &Site<'_>, work: &Work, recorded: &Inventory) -> Result<Inventory, Failure> {
+    let objects = work.stages.iter().flat_map(|(_, members)| members).map(Desired::object);
+    let defined: HashSet<(&str, &str)> = objects.filter_map(manifest::Object::defines).collect();
+    let mut absent = Vec::new();
+    for id in work.plan.claim.ids().filter(|id| !recorded.contains(id)) {
+        if defined.contains(&(id.group.as_str(), id.kind.as_str())) {
+            continue;
+        }
+        match site.target.cluster().resource(&id.group, None, &id.kind).await {
+            Ok(_) => {}
+            Err(sluice_apply::Failure::NoMatch { .. }) => absent.push(id.clone()),
+            Err(failure) => return Err(Failure::Client(failure.to_string())),
+        }
+    }
+    Ok(work.plan.claim.without(&absent))
 }
 
 /// Watches every kind this run touches. Watches are shared, and a hint only.
@@ -123,6 +144,10 @@ async fn apply(
     let mut trouble = Trouble::default();
     let mut wait = None;
     for place in 0..work.stages.len() {
+        if place > 0 {
+            // A kind may have come while the stage before was waited for.
+            claim(site, work, book).await?;
+        }
         let Some((kind, members)) = work.stages.get(place) else { break };
         let kind = *kind;
         let cancel = &site.scope.cancel;

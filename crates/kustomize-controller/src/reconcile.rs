@@ -95,8 +95,7 @@ async fn visit(
 ) -> Result<Verdict, Failure> {
     let began = Instant::now();
     let request = Request::read(&scope.object, &context.options)?;
-    let artifact = admit(context, scope, &request, session).await?;
-    book.subject = Subject::of(&artifact);
+    let artifact = admit(context, scope, &request, session, book).await?;
     let fresh = matches!(scope.trigger, Trigger::Spec | Trigger::Requested);
     let read = observe::references(context, &scope.object, fresh).await.map_err(Failure::Build)?;
     let target = context.targets.of(&request, &read).await?;
@@ -160,10 +159,14 @@ async fn admit(
     scope: &Scope<Kustomization>,
     request: &Request,
     session: &mut Session,
+    book: &mut Book,
 ) -> Result<Artifact, Failure> {
     gate::admit(request, &context.options)
         .map_err(|stop| Failure::stopped(stop, request, &context.options, false, false))?;
     let observed = observe::observe(context, request).await;
+    if let Some(artifact) = observed.source.as_ref().ok().and_then(|source| source.status.artifact.as_ref()) {
+        book.subject = Subject::of(artifact);
+    }
     let stop = match gate::judge(request, &scope.object, &observed, &context.options) {
         Ok(artifact) => {
             if session.stopped.take().is_some() {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{IdError, ObjectId};
 use crate::object::Object;
+use crate::order::{StageKind, apply_order};
 
 /// One line of the inventory as it stands in a status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +36,14 @@ impl Inventory {
         Self(objects.into_iter().map(|o| (o.id(), o.version().to_owned())).collect())
     }
 
-    /// Entries for a status, in a stable order.
+    /// Entries for a status, in the order in which objects are applied.
     pub fn entries(&self) -> Vec<Entry> {
-        self.0.iter().map(|(id, v)| Entry { id: id.to_string(), v: v.clone() }).collect()
+        let mut members: Vec<_> = self.0.iter().collect();
+        members.sort_by(|(a, _), (b, _)| {
+            let stage = |id| StageKind::of(id, &[]);
+            stage(a).cmp(&stage(b)).then_with(|| apply_order(a, b))
+        });
+        members.into_iter().map(|(id, v)| Entry { id: id.to_string(), v: v.clone() }).collect()
     }
 
     /// Ids and versions, in a stable order.
@@ -115,6 +121,33 @@ impl FromIterator<(ObjectId, String)> for Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_stand_in_the_order_of_applies() {
+        let ids = [
+            "_a_gadgets.example.com_GadgetClass",
+            "_b__Namespace",
+            "_c_apiextensions.k8s.io_CustomResourceDefinition",
+            "n_d_apps_Deployment",
+            "n_e__ConfigMap",
+            "n_f_example.com_Widget",
+            "n_g__ServiceAccount",
+        ];
+        let inventory = Inventory::from_entries(ids.map(|id| (id, "v1"))).unwrap();
+        let order: Vec<String> = inventory.entries().into_iter().map(|entry| entry.id).collect();
+        assert_eq!(
+            order,
+            [
+                "_c_apiextensions.k8s.io_CustomResourceDefinition",
+                "_b__Namespace",
+                "_a_gadgets.example.com_GadgetClass",
+                "n_g__ServiceAccount",
+                "n_e__ConfigMap",
+                "n_d_apps_Deployment",
+                "n_f_example.com_Widget"
+            ]
+        );
+    }
 
     #[test]
     fn a_changed_version_is_the_same_member() {

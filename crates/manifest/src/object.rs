@@ -77,6 +77,13 @@ impl Object {
         self.text("/kind")
     }
 
+    /// Group and kind that this object brings into the cluster, where it is a definition.
+    pub fn defines(&self) -> Option<(&str, &str)> {
+        let text = |pointer: &str| self.value().pointer(pointer).and_then(Value::as_str);
+        let defining = self.kind() == "CustomResourceDefinition" && self.group() == "apiextensions.k8s.io";
+        text("/spec/group").zip(text("/spec/names/kind")).filter(|_| defining)
+    }
+
     /// The API group; empty for the core group.
     pub fn group(&self) -> &str {
         self.api_version().rsplit_once('/').map_or("", |(group, _)| group)

@@ -57,11 +57,11 @@ pub struct HostArgs {
     /// Accepted, and idle where the API server's priority and fairness answers
     #[arg(long, default_value_t = 300, allow_negative_numbers = true)]
     pub kube_api_burst: i64,
-    /// Amount of logging: trace, debug, info or error
-    #[arg(long, value_enum, hide_possible_values = true, default_value = "info")]
+    /// Amount of logging: trace, debug, info or error; anything else means info
+    #[arg(long, default_value = "info", value_parser = |text: &str| or_default(text, Level::Info))]
     pub log_level: Level,
-    /// Format of log lines: json, or console for people
-    #[arg(long, value_enum, hide_possible_values = true, default_value = "json")]
+    /// Format of log lines: json or console; anything else means json
+    #[arg(long, default_value = "json", value_parser = |text: &str| or_default(text, Encoding::Json))]
     pub log_encoding: Encoding,
     /// First delay after a failure
     #[arg(long, default_value = "750ms")]
@@ -114,6 +114,9 @@ pub struct HostArgs {
     /// Longest time to keep a cloud token
     #[arg(long, default_value = "1h")]
     pub token_cache_max_duration: GoDuration,
+    /// What is no flag has no effect, as with Go's flags
+    #[arg(hide = true)]
+    pub stray: Vec<String>,
 }
 
 /// Flags that parse but contradict themselves.
@@ -185,6 +188,11 @@ pub fn boolean(text: &str) -> Result<bool, String> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
         _ => Err(format!("'{text}' is no boolean")),
     }
+}
+
+/// A word of a choice, or what stands for all others: Go's controllers start with any word.
+fn or_default<T: ValueEnum>(text: &str, default: T) -> Result<T, std::convert::Infallible> {
+    Ok(T::from_str(text, false).unwrap_or(default))
 }
 
 /// The command line of a controller whose flags are `A`.

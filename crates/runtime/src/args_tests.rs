@@ -56,7 +56,7 @@ fn values_come_with_or_without_an_equals_sign_and_lists_with_commas() {
 
 #[test]
 fn an_unknown_flag_ends_with_two_and_help_with_zero() {
-    for (flag, code) in [("--nope", 2), ("--log-level=loud", 2), ("--help", 0), ("--version", 0)] {
+    for (flag, code) in [("--nope", 2), ("--concurrent=x", 2), ("--help", 0), ("--version", 0)] {
         assert_eq!(parse(&[flag]).unwrap_err().exit_code(), code, "{flag}");
     }
 }
@@ -80,4 +80,12 @@ fn the_scope_is_one_namespace_when_asked_for() {
     let expected =
         WatchScope { namespace: Some("x".to_owned()), selector: Some("shard in (a, b)".to_owned()) };
     assert_eq!(args.scope(Some("x")), expected);
+}
+
+#[test]
+fn what_gos_controllers_pass_over_keeps_nobody_from_starting() {
+    let args =
+        parse(&["--log-level=warn", "--log-encoding", "xml", "stray", "--concurrent=7", "--"]).unwrap();
+    assert_eq!((args.log_level, args.log_encoding), (Level::Info, Encoding::Json));
+    assert_eq!((args.stray, args.concurrent), (vec!["stray".to_owned()], Some(7)));
 }

@@ -89,12 +89,17 @@ where
 {
     let stop = stop_on_signal()?;
     let flags = args.as_ref().clone();
+    if !flags.stray.is_empty() {
+        tracing::error!(logger = "setup", stray = ?flags.stray, "arguments that are no flags have no effect");
+    }
     let host = bootstrap(program, &flags, stop.clone()).await?;
     let (health, metrics) = (stop.child_token(), stop.child_token());
     tokio::spawn(serve::serve(serve::listen(&flags.health_addr).await?, serve::probes(), health));
-    if !["0", ""].contains(&flags.metrics_addr.as_str()) {
+    // An empty address, as an empty environment variable makes it, is that of the default.
+    let measured_at = if flags.metrics_addr.is_empty() { ":8080" } else { flags.metrics_addr.as_str() };
+    if measured_at != "0" {
         let router = serve::metrics(host.metrics.clone());
-        tokio::spawn(serve::serve(serve::listen(&flags.metrics_addr).await?, router, metrics));
+        tokio::spawn(serve::serve(serve::listen(measured_at).await?, router, metrics));
     }
     let Some(mut leadership) = Leadership::win(&flags, &host).await else { return Ok(()) };
     tracing::info!(logger = "setup", version = program.version, "starting {}", program.name);

@@ -53,7 +53,7 @@ impl Telemetry {
         watch_queue(&name, registry, handle, workers);
         let controller = &["controller"];
         let queue = &["controller", "name"];
-        Self {
+        let telemetry = Self {
             kind,
             duration: registry.family(
                 "gotk_reconcile_duration_seconds",
@@ -105,6 +105,18 @@ impl Telemetry {
                 controller,
             ),
             name,
+        };
+        telemetry.begin_at_zero();
+        telemetry
+    }
+
+    /// Alerts on a rate want the series before the first event.
+    fn begin_at_zero(&self) {
+        for family in [&self.errors, &self.terminal, &self.panics, &self.quiet] {
+            family.add(&[&self.name], 0.0);
+        }
+        for result in ["success", "requeue_after", "requeue", "error"] {
+            self.total.add(&[&self.name, result], 0.0);
         }
     }
 
@@ -150,7 +162,8 @@ impl Telemetry {
 fn watch_queue<K: Managed>(name: &str, registry: &Registry, handle: Handle<K>, workers: usize) {
     let queue = &["controller", "name"];
     let controller = &["controller"];
-    let depth = registry.gauge("workqueue_depth", "Current depth of the queue.", queue);
+    let depth =
+        registry.gauge("workqueue_depth", "Current depth of the queue.", &["controller", "name", "priority"]);
     let adds = registry.counter("workqueue_adds_total", "Total number of adds handled by the queue.", queue);
     let retries =
         registry.counter("workqueue_retries_total", "Total number of retries handled by the queue.", queue);
@@ -178,7 +191,7 @@ fn watch_queue<K: Managed>(name: &str, registry: &Registry, handle: Handle<K>, w
     registry.on_scrape(move || {
         let load = handle.queue().load();
         let labels = [name.as_str(), name.as_str()];
-        depth.set(&labels, load.depth as f64);
+        depth.set(&[&name, &name, "0"], load.depth as f64);
         adds.set(&labels, load.added as f64);
         retries.set(&labels, load.retried as f64);
         unfinished.set(&labels, load.unfinished);

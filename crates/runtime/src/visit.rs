@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use sluice_api::condition::READY;
+use sluice_api::event::Severity;
+use sluice_api::reason::PROGRESSING;
 use sluice_api::{Managed, Status, Time, condition};
 use sluice_types::Retry;
 use tokio::time::Instant;
@@ -409,6 +411,10 @@ where
     fn tell(&self, object: &K, notes: Vec<Note>, wrote: bool) {
         for note in notes {
             if wrote || !note.routine {
+                // Failures are logged with their verdict, steps on the way by those who take them.
+                if note.severity != Severity::Error && note.reason != PROGRESSING {
+                    tracing::info!("{}", note.message);
+                }
                 self.host.events.tell(object, note);
             }
         }

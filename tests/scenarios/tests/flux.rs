@@ -288,3 +288,63 @@ async fn export_gives_back_what_was_written() {
     }
     stage.end().await.unwrap();
 }
+
+/// Lines that `flux logs` prints: it reads these fields as text, and stops where one is something else.
+fn log_lines(output: &str, kind: &str, name: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    for line in output.lines().filter(|line| line.starts_with('{')) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        for field in ["ts", "level", "msg", "error", "logger", "controllerKind", "name", "namespace"] {
+            assert!(line.get(field).is_none_or(Value::is_string), "{field} in {line}");
+        }
+        let level = line["level"].as_str().unwrap();
+        assert!(["trace", "debug", "info", "error"].contains(&level), "{line}");
+        assert!(line["ts"].is_string() && line["msg"].is_string(), "{line}");
+        if line["controllerKind"] == kind && line["name"] == name && level == "info" {
+            told.push(line["msg"].as_str().unwrap().to_owned());
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn logs_tell_of_each_object_what_was_done() {
+    let (stage, _) = applied().await;
+    // Each is logged before its Event is sent.
+    events(&stage, "GitRepository", "apps", "NewArtifact").await;
+    events(&stage, "Kustomization", "app", "ReconciliationSucceeded").await;
+    let logs = stage.logs();
+    let has = |kind: &str, name: &str, start: &str| {
+        let lines = log_lines(&logs, kind, name);
+        assert!(lines.iter().any(|line| line.starts_with(start)), "{start} in {lines:?}");
+    };
+    has("GitRepository", "apps", "stored artifact for commit 'Add the first'");
+    has("Kustomization", "app", "server-side apply completed");
+    has("Kustomization", "app", "Reconciliation finished in ");
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_beside_suspension_and_resumption_is_answered_once_it_is_current() {
+    let (stage, commit) = applied().await;
+    let app = stage.kustomizations();
+    // `flux resume --wait` of several: all are resumed first, then each is waited for.
+    for suspend in [true, false] {
+        patch(&app, "app", json!({"spec": {"suspend": suspend}})).await;
+    }
+    let resumed = stage.until(&app, "app", settled).await.unwrap();
+    assert_eq!(text(&resumed, "/status/lastAppliedRevision"), format!("main@sha1:{commit}"));
+    // `flux create kustomization` over what is there waits for the new generation.
+    patch(&app, "app", json!({"spec": {"interval": "2h"}})).await;
+    let generation = app.get("app").await.unwrap().metadata.generation;
+    let updated = stage
+        .until(&app, "app", |object| settled(object) && object.metadata.generation == generation)
+        .await
+        .unwrap();
+    assert_eq!(condition_text(&updated, "Ready", "reason"), "ReconciliationSucceeded");
+    // `flux delete` waits for nothing, but leaves nothing.
+    app.delete("app", &DeleteParams::default()).await.unwrap();
+    stage.until_gone(&app, "app").await.unwrap();
+    stage.until_gone(&stage.config_maps(), "one").await.unwrap();
+    stage.end().await.unwrap();
+}

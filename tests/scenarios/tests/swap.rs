@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use sluice_scenarios::config_map;
 use sluice_scenarios::site::{Controller, Identity, Site};
+use sluice_scenarios::{LIMIT, config_map};
+use sluice_testkit::proxy::Seen;
 use sluice_testkit::waiting::{condition_text, kind, objects, text};
 
 const LEADING: &str = "--enable-leader-election=true";
@@ -72,7 +73,8 @@ async fn answered(site: &Site, token: &str) -> DynamicObject {
     .unwrap()
 }
 
-fn inventory(object: &DynamicObject) -> BTreeSet<String> {
+/// In the order in which it stands, which is that of `flux tree`.
+fn inventory(object: &DynamicObject) -> Vec<String> {
     let entries = object.data.pointer("/status/inventory/entries").and_then(Value::as_array).cloned();
     let ids = entries.unwrap_or_default().into_iter().map(|entry| {
         let keys: Vec<_> = entry.as_object().unwrap().keys().cloned().collect();
@@ -152,6 +154,7 @@ async fn what_flux_applied_is_taken_over_without_touching_it() {
         assert_eq!(essence(&now), essence(before));
     }
     assert_eq!(applies(&source), Vec::<String>::new());
+    assert_eq!(applies(&kustomize), Vec::<String>::new(), "a look tells that nothing is to be applied");
     assert_eq!(inventory(&after), inventory_before);
     assert_eq!(text(&after, "/status/lastAppliedRevision"), format!("main@sha1:{commit}"));
 
@@ -278,6 +281,48 @@ async fn what_ours_leave_is_what_flux_expects() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_there_yet_is_not_left_to_flux_to_delete() {
+    let site = Site::start("swap-absent").await.unwrap();
+    let group = format!("{}.example.com", site.namespace);
+    let gadget = format!("apiVersion: {group}/v1\nkind: Gadget\nmetadata: {{name: g}}\n");
+    let plain = config_map("plain", "1");
+    let files = [("apps/gadget.yaml", Some(gadget.as_str())), ("apps/plain.yaml", Some(plain.as_str()))];
+    site.repository.commit("first", &files).unwrap();
+    let _source = site.start_source(Identity::Admin, &[]).await.unwrap();
+    let _kustomize = site.start_kustomize(Identity::Admin, &[]).await.unwrap();
+    let url = site.repository_url();
+    for mut object in [
+        site.read("fixtures/swap/source.yaml", &[("$URL", url.as_str())]).unwrap().remove(0),
+        site.read("fixtures/swap/kustomization.yaml", &[]).unwrap().remove(0),
+    ] {
+        object.as_object_mut().unwrap().remove("status");
+        site.apply(&object).await.unwrap();
+    }
+    let failed = |object: &DynamicObject| condition_text(object, "Ready", "message").contains("Gadget");
+    let waiting = site.until(&site.kustomizations(), "apps", failed).await.unwrap();
+    let plain = format!("{}_plain__ConfigMap@v1", site.namespace);
+    assert_eq!(inventory(&waiting), std::slice::from_ref(&plain));
+
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("gadgets.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Gadget", "plural": "gadgets",
+            "singular": "gadget", "listKind": "GadgetList"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}}}]}});
+    let served = kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    let definitions: Api<DynamicObject> = Api::all_with(site.client.clone(), &served);
+    let definition: DynamicObject = serde_json::from_value(definition).unwrap();
+    definitions.create(&PostParams::default(), &definition).await.unwrap();
+    let ready = |object: &DynamicObject| condition_text(object, "Ready", "status") == "True";
+    let applied = site.until(&site.kustomizations(), "apps", ready).await.unwrap();
+    assert_eq!(inventory(&applied), [plain, format!("{}_g_{group}_Gadget@v1", site.namespace)]);
+    end(&site).await;
+    let name = format!("gadgets.{group}");
+    definitions.delete(&name, &DeleteParams::default()).await.unwrap();
+    site.until_gone(&definitions, &name).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_lease_is_taken_over_under_flux_name() {
     let site = Site::start("swap-lease").await.unwrap();
     // Of the selector "scenarios.sluice.dev/stage=swap-lease", under which this site's controllers elect.
@@ -311,7 +356,56 @@ async fn the_lease_is_taken_over_under_flux_name() {
     site.delete_namespace().await.unwrap();
 }
 
-/// First eight digits of the selector's SHA-256.
+#[tokio::test]
+async fn while_somebody_else_holds_the_lease_nothing_is_written() {
+    let (site, commit, before) = left_by_flux("swap-held").await;
+    let leases = objects(&site.client, &kind("coordination.k8s.io/v1", "Lease", "leases"), "default");
+    let lease = format!("kustomize-controller-leader-election-{HELD_SHARD}");
+    let mut held = site.read("fixtures/swap/lease.yaml", &[("$LEASE", lease.as_str())]).unwrap().remove(0);
+    site.delete(&held).await.unwrap();
+    held["spec"]["holderIdentity"] = json!(HOLDER);
+    held["spec"]["leaseDurationSeconds"] = json!(3600);
+    let held: DynamicObject = serde_json::from_value(held).unwrap();
+    leases.create(&PostParams::default(), &held).await.unwrap();
+
+    let ours = site
+        .start_kustomize(Identity::Admin, &[LEADING, "--leader-election-retry-period=50ms"])
+        .await
+        .unwrap();
+    let request = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "held"}}});
+    site.kustomizations().patch("apps", &PatchParams::default(), &Patch::Merge(request)).await.unwrap();
+    let looked = |times: usize| {
+        move |log: &[Seen]| log.iter().filter(|seen| seen.resource == "leases").count() >= times
+    };
+    for turn in 1..=3 {
+        tokio::time::timeout(LIMIT, ours.proxy.wait(looked(3 * turn))).await.unwrap();
+        let renewed = json!({"spec": {"renewTime": format!("2026-03-0{turn}T09:00:00.000000Z")}});
+        leases.patch(&lease, &PatchParams::default(), &Patch::Merge(renewed)).await.unwrap();
+    }
+    assert!(ours.proxy.log().iter().all(|seen| !seen.writes), "{:?}", ours.proxy.writes());
+    assert_eq!(text(&leases.get(&lease).await.unwrap(), "/spec/holderIdentity"), HOLDER);
+
+    // It ends without giving the lease back: a lease that is not renewed runs out.
+    let short = json!({"spec": {"leaseDurationSeconds": 1}});
+    leases.patch(&lease, &PatchParams::default(), &Patch::Merge(short)).await.unwrap();
+    site.until(&leases, &lease, |object| text(object, "/spec/holderIdentity") != HOLDER).await.unwrap();
+    let app = site
+        .until(&site.kustomizations(), "apps", |object| {
+            text(object, "/status/lastHandledReconcileAt") == "held"
+        })
+        .await
+        .unwrap();
+    // There is no artifact to be had, so nothing was applied; but nothing was lost either.
+    assert_eq!(text(&app, "/status/lastAppliedRevision"), format!("main@sha1:{commit}"));
+    assert_eq!(inventory(&app).len(), before.len());
+    site.delete_namespace().await.unwrap();
+}
+
+const HOLDER: &str = "kustomize-controller-5f7d8c9b6d-x2x7q_0f3c1a52-6a2b-4b62-9a9c-0d6f3f6f2f10";
+
+/// First eight digits of the selectors' SHA-256.
+const HELD_SHARD: &str = "e96a8029";
+
 const SHARD: &str = "3f3a615b";
 
 #[tokio::test]

@@ -1,5 +1,7 @@
-//! AWS CodeCommit: keys from wherever AWS puts them, signed into a password that lives fifteen minutes.
+//! AWS: keys from wherever AWS puts them, signed into what lives fifteen minutes: a password for CodeCommit, a
+//! bearer token for EKS.
 
+pub mod eks;
 mod keys;
 mod signature;
 

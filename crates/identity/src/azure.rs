@@ -1,4 +1,4 @@
-//! Azure DevOps: a federated token, a client secret or a managed identity is exchanged for a bearer token.
+//! Azure: a federated token, a client secret or a managed identity is exchanged for a bearer token.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +11,10 @@ use crate::{Credential, Environment, Error, Presented, http};
 
 /// The resource that Azure DevOps is to Microsoft Entra.
 const DEVOPS: &str = "499b84ac-1321-427f-aa17-267ca6975798";
+/// The resource that every AKS API server is to Microsoft Entra.
+pub const AKS: &str = "6dae42f8-4368-4678-94ff-3960e28e3630";
+/// The resource that the resource manager is to Microsoft Entra.
+pub const RESOURCE_MANAGER: &str = "https://management.azure.com";
 /// The audience that a ServiceAccount's token must have to be exchanged.
 pub const AUDIENCE: &str = "api://AzureADTokenExchange";
 /// ServiceAccount annotation: the tenant to sign in to.
@@ -135,11 +139,24 @@ pub async fn credential(
     endpoints: &Endpoints,
     identity: &Identity,
 ) -> Result<Credential, Error> {
+    token(client, endpoints, identity, DEVOPS).await
+}
+
+/// Obtains a bearer token for any resource.
+///
+/// # Errors
+/// When the service refuses or cannot be reached within ten seconds.
+pub async fn token(
+    client: &Client,
+    endpoints: &Endpoints,
+    identity: &Identity,
+    resource: &str,
+) -> Result<Credential, Error> {
     let asked = SystemTime::now();
     let issued: Issued = match identity {
         Identity::Managed { client: id } => {
             let mut url = address(&endpoints.metadata, "metadata/identity/oauth2/token")?;
-            url.query_pairs_mut().append_pair("api-version", "2018-02-01").append_pair("resource", DEVOPS);
+            url.query_pairs_mut().append_pair("api-version", "2018-02-01").append_pair("resource", resource);
             if let Some(id) = id {
                 url.query_pairs_mut().append_pair("client_id", id);
             }
@@ -150,10 +167,11 @@ pub async fn credential(
                 ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
                 ("client_assertion", assertion.expose()),
             ];
-            sign_in(client, endpoints, tenant, id, &proof).await?
+            sign_in(client, endpoints, tenant, (id, resource), &proof).await?
         }
         Identity::Secret { tenant, client: id, secret } => {
-            sign_in(client, endpoints, tenant, id, &[("client_secret", secret.expose())]).await?
+            let proof = [("client_secret", secret.expose().as_str())];
+            sign_in(client, endpoints, tenant, (id, resource), &proof).await?
         }
     };
     let seconds = match issued.expires_in {
@@ -172,13 +190,13 @@ async fn sign_in(
     client: &Client,
     endpoints: &Endpoints,
     tenant: &str,
-    id: &str,
+    (id, resource): (&str, &str),
     proof: &[(&str, &str)],
 ) -> Result<Issued, Error> {
     if tenant.contains(['/', '?', '#', '\\']) || tenant.contains("..") {
         return Err(Error::Configuration(format!("'{tenant}' is no Entra tenant")));
     }
-    let scope = format!("{DEVOPS}/.default");
+    let scope = format!("{resource}/.default");
     let mut form = vec![("grant_type", "client_credentials"), ("client_id", id), ("scope", &scope)];
     form.extend_from_slice(proof);
     let url = address(&endpoints.authority, &format!("{tenant}/oauth2/v2.0/token"))?;

@@ -36,6 +36,9 @@ pub enum Error {
     /// A private key or an identifier that was configured cannot be used.
     #[error("{0}")]
     Configuration(String),
+    /// A way of signing in that is not offered.
+    #[error("{0}")]
+    Unsupported(String),
     /// No way of signing in is configured in the environment.
     #[error("no {provider} credentials were found: {tried}")]
     NoCredentials {

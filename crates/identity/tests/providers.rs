@@ -12,7 +12,7 @@ use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use sluice_identity::{Credential, Environment, Error, Presented, aws, azure, github};
+use sluice_identity::{ApiServer, Credential, Environment, Error, Presented, aks, aws, azure, gcp, github};
 use url::Url;
 
 /// What a service answers by `METHOD path`, and what it was asked.
@@ -227,4 +227,131 @@ async fn without_any_place_to_look_the_error_says_what_was_tried() {
             .await
             .unwrap_err();
     assert!(matches!(error, Error::NoCredentials { provider: "AWS", .. }), "{error}");
+}
+
+fn bearer_of(token: &str) -> Credential {
+    let expires = SystemTime::now() + Duration::from_secs(600);
+    Credential { kind: Presented::Bearer(token.to_owned().into()), expires }
+}
+
+fn keys() -> aws::Keys {
+    aws::Keys {
+        id: "AKID".to_owned(),
+        secret: "secret".to_owned().into(),
+        session: Some("session".to_owned().into()),
+        expires: None,
+    }
+}
+
+#[tokio::test]
+async fn eks_is_asked_with_a_signature_where_its_cluster_is() {
+    let answer = r#"{"cluster":{"endpoint":"https://EKS.example","certificateAuthority":{"data":"UEVN"}}}"#;
+    let (service, url) = start(&[("GET /clusters/prod", 200, answer)]).await;
+    let cluster = aws::eks::Cluster::parse("arn:aws:eks:eu-west-1:1:cluster/prod").unwrap();
+    let server = cluster.describe(&client(), &url, &keys(), SystemTime::now()).await.unwrap();
+    assert_eq!(server, ApiServer { address: "https://EKS.example".to_owned(), ca: b"PEM".to_vec() });
+    let asked = service.asked.lock().unwrap();
+    let signed = &asked[0].authorization;
+    assert!(signed.starts_with("AWS4-HMAC-SHA256 Credential=AKID/"), "{signed}");
+    assert!(
+        signed.contains("/eu-west-1/eks/aws4_request, SignedHeaders=host;x-amz-date;x-amz-security-token"),
+        "{signed}"
+    );
+}
+
+#[tokio::test]
+async fn aks_gives_kubeconfigs_only_for_clusters_that_take_entras_tokens() {
+    let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/prod";
+    let cluster = aks::Cluster::parse(id).unwrap();
+    let get =
+        "GET /subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/prod";
+    let list = "POST /subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/prod/listClusterUserCredential";
+    let listed = r#"{"kubeconfigs":[{"name":"clusterUser","value":"a3ViZQ=="}]}"#;
+    let (service, url) =
+        start(&[(get, 200, r#"{"properties":{"aadProfile":{"managed":true}}}"#), (list, 200, listed)]).await;
+    let found = cluster.kubeconfigs(&client(), &url, &bearer_of("arm")).await.unwrap();
+    assert_eq!(found, [b"kube".to_vec()]);
+    assert!(service.asked.lock().unwrap().iter().all(|asked| asked.authorization == "Bearer arm"));
+    let (_, url) = start(&[(get, 200, r#"{"properties":{}}"#)]).await;
+    let error = cluster.kubeconfigs(&client(), &url, &bearer_of("arm")).await.unwrap_err().to_string();
+    assert!(error.ends_with("does not have Microsoft Entra ID integration enabled"), "{error}");
+}
+
+#[tokio::test]
+async fn entra_gives_tokens_for_the_resource_that_is_asked_for() {
+    let (service, url) =
+        start(&[("POST /tenant/oauth2/v2.0/token", 200, r#"{"access_token":"aks","expires_in":3600}"#)])
+            .await;
+    let endpoints = azure::Endpoints { authority: url.clone(), metadata: url };
+    let identity = azure::Identity::Federated {
+        tenant: "tenant".to_owned(),
+        client: "client".to_owned(),
+        assertion: "kubernetes".to_owned().into(),
+    };
+    let credential = azure::token(&client(), &endpoints, &identity, azure::AKS).await.unwrap();
+    assert_eq!(bearer(&credential), "aks");
+    let body = &service.asked.lock().unwrap()[0].body;
+    assert!(body.contains("scope=6dae42f8-4368-4678-94ff-3960e28e3630%2F.default"), "{body}");
+}
+
+fn google(url: &Url) -> gcp::Endpoints {
+    gcp::Endpoints { sts: url.clone(), iam: url.clone(), metadata: url.clone(), container: url.clone() }
+}
+
+#[tokio::test]
+async fn a_kubernetes_token_becomes_that_of_a_google_account() {
+    let impersonated = r#"{"accessToken":"google","expireTime":"2033-05-18T03:33:20Z"}"#;
+    let account = "POST /v1/projects/-/serviceAccounts/git@p.iam.gserviceaccount.com:generateAccessToken";
+    let (service, url) = start(&[
+        ("POST /v1/token", 200, r#"{"access_token":"federated","expires_in":3600}"#),
+        (account, 200, impersonated),
+    ])
+    .await;
+    let provider = "projects/1/locations/global/workloadIdentityPools/pool/providers/id";
+    let federation = gcp::Federation::find(&client(), &google(&url), Some(provider)).await.unwrap();
+    assert_eq!(federation.token_audience, format!("//iam.googleapis.com/{provider}"));
+    let token = "kubernetes".to_owned().into();
+    let direct = gcp::exchange(&client(), &google(&url), &federation, &token, None).await.unwrap();
+    assert_eq!(bearer(&direct), "federated");
+    let email = Some("git@p.iam.gserviceaccount.com");
+    let acting = gcp::exchange(&client(), &google(&url), &federation, &token, email).await.unwrap();
+    assert_eq!(bearer(&acting), "google");
+    assert_eq!(acting.expires, SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000));
+    let asked = service.asked.lock().unwrap();
+    assert!(asked[0].body.contains("subject_token=kubernetes"), "{}", asked[0].body);
+    assert_eq!(asked[2].authorization, "Bearer federated");
+}
+
+#[tokio::test]
+async fn on_gke_the_metadata_service_names_the_pool_and_the_controller() {
+    let (_, url) = start(&[
+        ("GET /computeMetadata/v1/project/project-id", 200, "p\n"),
+        ("GET /computeMetadata/v1/instance/attributes/cluster-location", 200, "l"),
+        ("GET /computeMetadata/v1/instance/attributes/cluster-name", 200, "c"),
+        (
+            "GET /computeMetadata/v1/instance/service-accounts/default/token",
+            200,
+            r#"{"access_token":"own","expires_in":60,"token_type":"Bearer"}"#,
+        ),
+        (
+            "GET /v1/projects/p/locations/l/clusters/prod",
+            200,
+            r#"{"endpoint":"10.0.0.1","masterAuth":{"clusterCaCertificate":"UEVN"}}"#,
+        ),
+    ])
+    .await;
+    let federation = gcp::Federation::find(&client(), &google(&url), None).await.unwrap();
+    assert_eq!(federation.token_audience, "p.svc.id.goog");
+    assert_eq!(
+        federation.audience,
+        "identitynamespace:p.svc.id.goog:https://container.googleapis.com/v1/projects/p/locations/l/clusters/c"
+    );
+    let credential = gcp::controller(&client(), &google(&url), &Environment::default()).await.unwrap();
+    assert_eq!(bearer(&credential), "own");
+    let cluster = gcp::Cluster::parse("projects/p/locations/l/clusters/prod").unwrap();
+    let server = cluster.describe(&client(), &google(&url), &credential).await.unwrap();
+    assert_eq!(server, ApiServer { address: "10.0.0.1".to_owned(), ca: b"PEM".to_vec() });
+    let file: Environment = [("GOOGLE_APPLICATION_CREDENTIALS", "/key.json")].into_iter().collect();
+    let error = gcp::controller(&client(), &google(&url), &file).await.unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error}");
 }

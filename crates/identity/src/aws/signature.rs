@@ -65,10 +65,7 @@ impl Repository {
         let scope = format!("{date}/{}/codecommit/aws4_request", self.region);
         let digest = hex::encode(Sha256::digest(canonical));
         let message = format!("AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{digest}");
-        let mut key = format!("AWS4{}", keys.secret.expose()).into_bytes();
-        for part in [date, &self.region, "codecommit", "aws4_request"] {
-            key = hmac(&key, part.as_bytes());
-        }
+        let key = key(keys, date, &self.region, "codecommit");
         let signature = hex::encode(hmac(&key, message.as_bytes()));
         let username = match &keys.session {
             Some(session) => format!("{}%{}", keys.id, session.expose()),
@@ -85,7 +82,13 @@ impl Repository {
     }
 }
 
-fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
+/// The key that signs for one day, region and service.
+pub(super) fn key(keys: &Keys, date: &str, region: &str, service: &str) -> Vec<u8> {
+    let secret = format!("AWS4{}", keys.secret.expose()).into_bytes();
+    [date, region, service, "aws4_request"].iter().fold(secret, |key, part| hmac(&key, part.as_bytes()))
+}
+
+pub(super) fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     // HMAC takes keys of any length; the error type exists for other constructions.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
     mac.update(message);

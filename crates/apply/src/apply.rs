@@ -1,11 +1,15 @@
 //! Applying a stage: who is looked at, who is written, in which order.
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::case::{Before, Case, StepFailure, refused};
+use crate::kinds::Resource;
+use crate::look::Found;
 use crate::recreate::is_immutable;
 use crate::transport::{Answer, Call};
 use crate::{
@@ -22,6 +26,8 @@ const LOOKS_ABREAST: usize = 2048;
 pub struct Target {
     pub(crate) cluster: Cluster,
     pub(crate) who: Identity,
+    /// After this no request is sent, and none is waited for.
+    pub(crate) until: Option<Instant>,
 }
 
 impl fmt::Debug for Target {
@@ -47,6 +53,24 @@ impl Target {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// The same with an end: what was not answered by then fails with [`Failure::Late`], at once.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self { until: Some(deadline), ..self.clone() }
+    }
+
+    /// Waits for something, to the deadline at most.
+    pub(crate) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        match self.until {
+            None => work.await,
+            Some(until) if until <= Instant::now() => Err(Failure::Late),
+            Some(until) => tokio::time::timeout_at(until, work).await.unwrap_or(Err(Failure::Late)),
+        }
     }
 
     /// Applies the objects of one stage: waves in order, within a wave `policy.concurrency` at a
@@ -180,7 +204,8 @@ impl Target {
     async fn locate<'a>(&self, desired: &'a Desired, policy: &'a Policy) -> Result<Case<'a>, Box<Fate>> {
         let mut id = desired.id.clone();
         let version = desired.object().version();
-        let resource = match self.cluster.resource(&id.group, Some(version), &id.kind).await {
+        let found = self.cluster.resource(&id.group, Some(version), &id.kind);
+        let resource = match self.in_time(found).await {
             Ok(resource) => resource,
             Err(cause) => {
                 let missing = matches!(cause, Failure::NoMatch { .. });
@@ -206,7 +231,13 @@ impl Target {
     }
 
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Answer, Failure> {
-        self.cluster.inner.transport.send(&self.who, call).await
+        self.in_time(self.cluster.inner.transport.send(&self.who, call)).await
+    }
+
+    /// Reads the metadata of one object.
+    pub(crate) async fn see(&self, resource: &Arc<Resource>, namespace: &str, name: &str) -> Found {
+        let inner = &self.cluster.inner;
+        self.in_time(inner.looks.look(&inner.transport, &self.who, resource, namespace, name)).await
     }
 
     /// Tells what a failure means: something missing that may come, or an error.
@@ -247,7 +278,7 @@ impl Target {
                 if cancel.is_cancelled() {
                     return (*at, None);
                 }
-                let failure = self.send_apply(case, &case.body(), true).await.err();
+                let failure = self.send_apply(case, &case.payload().bytes(), true).await.err();
                 let forced = case.forces(before.seen());
                 let failure = failure.filter(|failure| !(forced && is_immutable(failure)));
                 (*at, failure.map(|failure| self.judge(case, StepFailure(Step::DryRun, failure))))

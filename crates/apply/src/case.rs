@@ -1,5 +1,6 @@
 //! Applying one object.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -51,6 +52,39 @@ impl Before {
     }
 }
 
+/// How often an object that changes between look and write is looked at again. After that it is written as it
+/// is: somebody changes it all the time, and nobody is served by never applying it.
+const CHANGES: usize = 3;
+
+/// What is sent.
+pub(crate) struct Payload<'a>(Cow<'a, Value>);
+
+impl<'a> Payload<'a> {
+    /// Ownership must not be part of it.
+    fn new(object: &'a Value) -> Self {
+        let is_owned = object.get("metadata").is_some_and(|metadata| metadata.get("managedFields").is_some());
+        let mut object = Cow::Borrowed(object);
+        if is_owned && let Some(metadata) = object.to_mut().get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        Self(object)
+    }
+
+    /// To be taken whatever the object is now.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.to_string().into_bytes()
+    }
+
+    /// To be taken only if the object still is as it was seen.
+    fn pinned(&self, seen: &Seen) -> Vec<u8> {
+        let mut object = Value::clone(&self.0);
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".to_owned(), Value::from(seen.version.to_string()));
+        }
+        object.to_string().into_bytes()
+    }
+}
+
 impl Case<'_> {
     /// Whether what a watch knows is not enough, for the fields of others are to be taken over.
     pub(crate) fn needs_look(&self, seen: &Seen) -> bool {
@@ -61,8 +95,8 @@ impl Case<'_> {
         self.policy.force || self.controls.forces(seen.map(|seen| &seen.controls))
     }
 
-    pub(crate) fn body(&self) -> Vec<u8> {
-        body(self.desired.object().value())
+    pub(crate) fn payload(&self) -> Payload<'_> {
+        Payload::new(self.desired.object().value())
     }
 
     fn path(&self) -> Result<String, StepFailure> {
@@ -73,12 +107,10 @@ impl Case<'_> {
 impl Target {
     /// Reads the metadata.
     pub(crate) async fn look(&self, case: &Case<'_>) -> Result<Before, StepFailure> {
-        let inner = &self.cluster.inner;
-        let (namespace, name) = (&case.id.namespace, &case.id.name);
-        let found = inner.looks.look(&inner.transport, &self.who, &case.resource, namespace, name).await;
-        match found {
+        let settings = &self.cluster.inner.settings;
+        match self.see(&case.resource, &case.id.namespace, &case.id.name).await {
             Ok(None) => Ok(Before::Absent),
-            Ok(Some(metadata)) => Ok(match Seen::of(&metadata, &inner.settings) {
+            Ok(Some(metadata)) => Ok(match Seen::of(&metadata, settings) {
                 Some(seen) => Before::Looked(seen, metadata),
                 None => Before::Absent,
             }),
@@ -104,55 +136,58 @@ impl Target {
         })
     }
 
+    /// Writes the object as it was seen. If it changed since, it is looked at again: it may carry another
+    /// control now.
     pub(crate) async fn apply_one(&self, case: &Case<'_>, before: &Before) -> Result<Fate, StepFailure> {
-        let fresh;
-        let before = match before {
+        let mut fresh = match before {
             // What was applied a moment ago, such as a role, may have made it readable.
-            Before::Hidden => {
-                fresh = self.look(case).await?;
-                &fresh
-            }
-            before => before,
+            Before::Hidden => Some(self.look(case).await?),
+            _ => None,
         };
+        let mut changes = 0;
+        loop {
+            let before = fresh.as_ref().unwrap_or(before);
+            match self.apply_seen(case, before, changes < CHANGES).await {
+                Err(StepFailure(_, failure)) if changes < CHANGES && failure.is_conflict() => {
+                    changes += 1;
+                    fresh = Some(self.look(case).await?);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn apply_seen(&self, case: &Case<'_>, before: &Before, pin: bool) -> Result<Fate, StepFailure> {
         if let Some(fate) = before.seen().and_then(|seen| without_write(case, seen, &Memory::default())) {
             return Ok(fate);
         }
         let ignored = case.policy.ignore.paths(case.desired.object().value());
         if before.seen().is_some() && !ignored.is_empty() {
-            return self.apply_ignoring(case, before, &ignored).await;
+            return self.apply_ignoring(case, before, &ignored, pin).await;
         }
         let write = self.cluster.inner.watches.expect(&case.id);
-        self.take_over(case, before).await?;
-        self.write(case, before.seen(), &case.body(), write).await
+        let taken = self.take_over(case, before).await?;
+        let pin = if pin { taken.as_ref().or(before.seen()) } else { None };
+        self.write(case, before.seen(), pin, case.payload(), write).await
     }
 
-    /// Hands the fields of other tools to our manager, where there are any. If the object changes
-    /// meanwhile it is looked at once more.
-    async fn take_over(&self, case: &Case<'_>, before: &Before) -> Result<(), StepFailure> {
-        match self.take_over_once(case, before).await {
-            Err(StepFailure(_, failure)) if failure.code() == Some(409) => {
-                let again = self.look(case).await?;
-                self.take_over_once(case, &again).await
-            }
-            result => result,
-        }
-    }
-
-    async fn take_over_once(&self, case: &Case<'_>, before: &Before) -> Result<(), StepFailure> {
+    /// Hands the fields of other tools to our manager, where there are any; answers how that left the object.
+    async fn take_over(&self, case: &Case<'_>, before: &Before) -> Result<Option<Seen>, StepFailure> {
         let Before::Looked(seen, metadata) = before else {
-            return Ok(());
+            return Ok(None);
         };
         let settings = &self.cluster.inner.settings;
         let takeover = !case.controls.merges(Some(&seen.controls));
         let migrate_to = case.policy.migrate_api_version.then(|| case.desired.object().api_version());
         let Some(patch) = cleanup::patch(metadata, settings, takeover, migrate_to) else {
-            return Ok(());
+            return Ok(None);
         };
         let step = if seen.takeover && takeover { Step::Cleanup } else { Step::Migrate };
         let path = format!("{}?fieldManager={}", case.path()?, escape(settings.dialect.manager));
-        let body = body(&patch);
+        let body = Payload::new(&patch).bytes();
         let sent = self.send(&Call::patch(path, JSON_PATCH, &body)).await;
-        sent.map(drop).map_err(|failure| StepFailure(step, failure))
+        let answer = sent.map_err(|failure| StepFailure(step, failure))?;
+        Ok(answer.body.get("metadata").and_then(|metadata| Seen::of(metadata, settings)))
     }
 
     /// Flux compares a dry-run with the live object and lets ignored paths differ.
@@ -161,20 +196,25 @@ impl Target {
         case: &Case<'_>,
         before: &Before,
         ignored: &[&str],
+        pin: bool,
     ) -> Result<Fate, StepFailure> {
         let live_call = Call::get(case.path()?, JSON);
-        let full = case.body();
+        let full = case.payload().bytes();
         let (live, rehearsed) = tokio::join!(self.send(&live_call), self.send_apply(case, &full, true));
         let live = live.map_err(dry_run)?.body;
         let Ok(rehearsed) = rehearsed else {
             // The write meets the same refusal, and knows whether to recreate.
             let write = self.cluster.inner.watches.expect(&case.id);
-            return self.write(case, before.seen(), &full, write).await;
+            let pin = before.seen().filter(|_| pin);
+            return self.write(case, before.seen(), pin, case.payload(), write).await;
         };
         let settings = &self.cluster.inner.settings;
         let metadata = Arc::new(live.get("metadata").cloned().unwrap_or(Value::Null));
         let before = match Seen::of(&metadata, settings) {
             Some(seen) => {
+                if let Some(fate) = without_write(case, &seen, &Memory::default()) {
+                    return Ok(fate);
+                }
                 let takes_over = seen.takeover && !case.controls.merges(Some(&seen.controls));
                 if !takes_over && !ignore::differs(&live, &rehearsed.body, ignored) {
                     let health = Some(health::builtin(&live));
@@ -185,24 +225,35 @@ impl Target {
             None => Before::Absent,
         };
         let write = self.cluster.inner.watches.expect(&case.id);
-        self.take_over(case, &before).await?;
+        let taken = self.take_over(case, &before).await?;
         let mut payload = case.desired.object().value().clone();
         ignore::adjust(&mut payload, &live, ignored, settings);
-        self.write(case, before.seen(), &body(&payload), write).await
+        let pin = if pin { taken.as_ref().or(before.seen()) } else { None };
+        self.write(case, before.seen(), pin, Payload::new(&payload), write).await
     }
 
-    /// The one forced apply, and what its answer means.
+    /// The one forced apply, and what its answer means. With a state to pin it to, a change since then is a
+    /// conflict.
     async fn write(
         &self,
         case: &Case<'_>,
         before: Option<&Seen>,
-        body: &[u8],
+        pin: Option<&Seen>,
+        payload: Payload<'_>,
         write: Write,
     ) -> Result<Fate, StepFailure> {
-        match self.send_apply(case, body, false).await {
+        let pin = pin.filter(|seen| seen.version > 0);
+        let bytes = match pin {
+            Some(seen) => payload.pinned(seen),
+            None => payload.bytes(),
+        };
+        match self.send_apply(case, &bytes, false).await {
             Ok(answer) => self.understand(case, before, answer, write),
+            Err(failure) if pin.is_some() && failure.is_conflict() => Err(dry_run(failure)),
             Err(failure) => match before {
-                Some(seen) if case.forces(before) => self.recreate(case, seen, body, failure, write).await,
+                Some(seen) if case.forces(before) => {
+                    self.recreate(case, seen, &payload.bytes(), failure, write).await
+                }
                 _ => Err(dry_run(failure)),
             },
         }
@@ -259,17 +310,4 @@ fn dry_run(failure: Failure) -> StepFailure {
 pub(crate) fn refused(desired: &Desired, id: &ObjectId, step: Step, cause: Failure) -> Error {
     let cause = if desired.is_secret() { mask(cause, desired.object()) } else { cause };
     Error { id: id.clone(), unplaced: false, step, cause }
-}
-
-/// What is sent: ownership must not be part of it.
-fn body(object: &Value) -> Vec<u8> {
-    let is_owned = object.get("metadata").is_some_and(|metadata| metadata.get("managedFields").is_some());
-    if !is_owned {
-        return object.to_string().into_bytes();
-    }
-    let mut object = object.clone();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    object.to_string().into_bytes()
 }

@@ -70,7 +70,7 @@ impl Cluster {
     /// The cluster as seen and changed by one identity. Costs nothing.
     #[must_use]
     pub fn target(&self, who: Identity) -> Target {
-        Target { cluster: self.clone(), who }
+        Target { cluster: self.clone(), who, until: None }
     }
 
     /// Where a kind lives; without a version, in the one the server prefers. A kind that is not
@@ -124,8 +124,8 @@ impl Cluster {
         self.inner.watches.lease(self, [(Scope::named(id), Depth::Metadata)])
     }
 
-    /// Waits until all watches of the lease have their first list, were refused, or found that
-    /// their kind does not exist; at most for `limit`. Answers whether all did.
+    /// Waits until all watches of the lease, at one moment, have their list, are refused, or found
+    /// that their kind does not exist; at most for `limit`. Answers whether all did.
     pub async fn synced(&self, lease: &WatchLease, limit: Duration) -> bool {
         tokio::time::timeout(limit, lease.synced()).await.is_ok()
     }
@@ -142,6 +142,13 @@ impl Cluster {
     #[must_use]
     pub fn is_watched(&self, group: &str, kind: &str) -> bool {
         self.inner.watches.is_synced(&Scope::owned(group, kind))
+    }
+
+    /// Whether the cluster's own identity may not watch this kind, so that drift of its objects is only
+    /// seen by looking.
+    #[must_use]
+    pub fn is_denied(&self, group: &str, kind: &str) -> bool {
+        self.inner.watches.is_denied(&Scope::owned(group, kind))
     }
 
     /// Asks for [`Signal::Kind`] once this kind is served. Costs one watch of CRDs per cluster.

@@ -108,14 +108,13 @@ impl Target {
 
     /// Reads an object live; `None` when it, or its kind, does not exist.
     async fn find(&self, id: &ObjectId) -> Result<Option<(Seen, Arc<Resource>)>, Failure> {
-        let inner = &self.cluster.inner;
-        let resource = match self.cluster.resource(&id.group, None, &id.kind).await {
+        let resource = match self.in_time(self.cluster.resource(&id.group, None, &id.kind)).await {
             Ok(resource) => resource,
             Err(Failure::NoMatch { .. }) => return Ok(None),
             Err(failure) => return Err(failure),
         };
-        let looks = &inner.looks;
-        let found = looks.look(&inner.transport, &self.who, &resource, &id.namespace, &id.name).await;
+        let inner = &self.cluster.inner;
+        let found = self.see(&resource, &id.namespace, &id.name).await;
         if found.as_ref().is_err_and(|failure| failure.code() == Some(404)) {
             // The kind may be gone since discovery was read; then the next look finds out.
             inner.kinds.forget();

@@ -19,6 +19,9 @@ pub enum Failure {
     /// No answer in time.
     #[error("the server did not answer within {0:?}")]
     Timeout(Duration),
+    /// No answer before the deadline of the whole run, or not sent for it has passed.
+    #[error("timed out before the server answered")]
+    Late,
     /// The answer is larger than what is accepted.
     #[error("the answer of the server exceeds {0} bytes")]
     TooLarge(usize),
@@ -148,6 +151,11 @@ impl Failure {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404) && self.reason() == "NotFound"
+    }
+
+    /// Whether the object is another than the one that the request was meant for.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.code() == Some(409) && !matches!(self.reason(), "AlreadyExists" | "FieldManagerConflict")
     }
 
     /// Whether the identity may not do this.

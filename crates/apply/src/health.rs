@@ -77,6 +77,9 @@ pub enum Outlook {
 
 /// Pods of one set that are read at most.
 const MOST_PODS: usize = 100;
+/// How long reading what may not be watched may take, all of it: so long, and so much more for each object.
+const READS: Duration = Duration::from_secs(15);
+const READ: Duration = Duration::from_millis(100);
 /// How long the first list of a watch is waited for before objects are read instead.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -150,7 +153,8 @@ impl Target {
         });
         HealthWatch {
             lease: self.cluster.inner.watches.lease(&self.cluster, scopes),
-            target: self.clone(),
+            // It outlives the run that asks for it.
+            target: Target { until: None, ..self.clone() },
             checks,
             rules,
             owner,
@@ -164,6 +168,8 @@ impl HealthWatch {
     pub async fn observe(&self, cancel: &CancellationToken) -> Health {
         let synced = self.lease.synced();
         let _ = cancel.run_until_cancelled(tokio::time::timeout(PATIENCE, synced)).await;
+        let reads = READS + READ.saturating_mul(u32::try_from(self.checks.len()).unwrap_or(u32::MAX));
+        let target = self.target.until(tokio::time::Instant::now() + reads);
         let mut health = Health::default();
         for check in &self.checks {
             let state = match self.watched(check) {
@@ -171,12 +177,12 @@ impl HealthWatch {
                 None if cancel.is_cancelled() => check.state(Status::Unknown, String::new()),
                 None => {
                     health.polled |= !self.is_followed(check);
-                    self.read(check).await
+                    self.read(&target, check).await
                 }
             };
             if state.status == Status::InProgress && runs_pods(&check.id) && !cancel.is_cancelled() {
                 health.polled = true;
-                health.states.push(self.judge_pods(state).await);
+                health.states.push(self.judge_pods(&target, state).await);
             } else {
                 health.states.push(state);
             }
@@ -276,8 +282,8 @@ impl HealthWatch {
 
     /// A set of pods that is on its way has failed when one of its pods has. Pods carry no labels of
     /// ours, so they are read, but only while the set is on its way.
-    async fn judge_pods(&self, state: State) -> State {
-        let Ok(pods) = self.pods(&state.id).await else {
+    async fn judge_pods(&self, target: &Target, state: State) -> State {
+        let Ok(pods) = self.pods(target, &state.id).await else {
             return state;
         };
         let owner = Judged { status: state.status, message: state.message };
@@ -285,7 +291,7 @@ impl HealthWatch {
         State { status: judged.status, message: judged.message, ..state }
     }
 
-    async fn pods(&self, id: &ObjectId) -> Result<Vec<Value>, Failure> {
+    async fn pods(&self, target: &Target, id: &ObjectId) -> Result<Vec<Value>, Failure> {
         let Some(object) = self.target.cluster.inner.watches.object(id) else {
             return Ok(Vec::new());
         };
@@ -298,11 +304,11 @@ impl HealthWatch {
         if pairs.is_empty() {
             return Ok(Vec::new());
         }
-        let resource = self.target.cluster.resource("", None, "Pod").await?;
+        let resource = target.in_time(target.cluster.resource("", None, "Pod")).await?;
         let selector = escape(&pairs.join(","));
         let path =
             format!("{}?labelSelector={selector}&limit={MOST_PODS}", resource.collection(&id.namespace)?);
-        let mut answer = self.target.send(&Call::get(path, JSON)).await?;
+        let mut answer = target.send(&Call::get(path, JSON)).await?;
         let items = answer.body.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
         let mut pods = items.unwrap_or_default();
         for pod in &mut pods {
@@ -315,8 +321,8 @@ impl HealthWatch {
         Ok(pods)
     }
 
-    async fn read(&self, check: &Check) -> State {
-        match self.target.get(&check.id).await {
+    async fn read(&self, target: &Target, check: &Check) -> State {
+        match target.get(&check.id).await {
             Ok(Some(object)) if is_terminating(&object) => {
                 check.state(Status::Terminating, "Resource scheduled for deletion".into())
             }
@@ -346,13 +352,13 @@ impl Check {
 impl Target {
     /// Reads a whole object; `None` when it or its kind does not exist.
     pub(crate) async fn get(&self, id: &ObjectId) -> Result<Option<Value>, Failure> {
-        let resource = match self.cluster.resource(&id.group, None, &id.kind).await {
+        let resource = match self.in_time(self.cluster.resource(&id.group, None, &id.kind)).await {
             Ok(resource) => resource,
             Err(Failure::NoMatch { .. }) => return Ok(None),
             Err(failure) => return Err(failure),
         };
         let path = resource.object(&id.namespace, &id.name)?;
-        match self.cluster.inner.transport.send(&self.who, &Call::get(path, JSON)).await {
+        match self.send(&Call::get(path, JSON)).await {
             Ok(answer) => Ok(Some(answer.body)),
             Err(failure) if failure.is_not_found() => Ok(None),
             Err(failure) => Err(failure),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
 use sluice_types::{Classify, Retry};
@@ -10,7 +12,7 @@ use thiserror::Error as ThisError;
 /// Largest kubeconfig accepted.
 const LARGEST: usize = 1024 * 1024;
 /// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the operator allows in kubeconfigs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +75,26 @@ pub(crate) async fn read(bytes: &[u8], policy: KubeconfigPolicy) -> Result<Confi
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.default_retry = false;
     Ok(config)
+}
+
+/// Address and certificates of the server that a kubeconfig's current context leads to. Who signs in, and how,
+/// is not read.
+///
+/// # Errors
+/// It is malformed or names none.
+pub fn server_of(kubeconfig: &[u8]) -> Result<(String, Option<Vec<u8>>), KubeconfigError> {
+    let text = std::str::from_utf8(kubeconfig).map_err(|_| KubeconfigError::Malformed)?;
+    let full = Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::Malformed)?;
+    let current = full.current_context.unwrap_or_default();
+    let context =
+        full.contexts.into_iter().find(|named| named.name == current).and_then(|named| named.context);
+    let context = context.ok_or(KubeconfigError::Incomplete("current context"))?;
+    let cluster = full.clusters.into_iter().find(|named| named.name == context.cluster);
+    let cluster = cluster.and_then(|named| named.cluster).ok_or(KubeconfigError::Incomplete("cluster"))?;
+    let address = cluster.server.filter(|server| !server.is_empty());
+    let address = address.ok_or(KubeconfigError::Incomplete("server"))?;
+    let ca = cluster.certificate_authority_data.map(|data| STANDARD.decode(data)).transpose();
+    Ok((address, ca.map_err(|_| KubeconfigError::Malformed)?))
 }
 
 fn sanitise(full: Kubeconfig, policy: KubeconfigPolicy) -> Result<Kubeconfig, KubeconfigError> {
@@ -189,6 +211,14 @@ mod tests {
         ] {
             assert_eq!(refused(&with(cluster, user)).await, expected, "{cluster} {user}");
         }
+    }
+
+    #[test]
+    fn the_server_is_read_whoever_signs_in() {
+        let text = with(", certificate-authority-data: Y2E=", "exec: {apiVersion: v1, command: kubelogin}");
+        let server = server_of(text.as_bytes()).expect("a server");
+        assert_eq!(server, ("https://10.0.0.1:6443".to_owned(), Some(b"ca".to_vec())));
+        assert_eq!(server_of(b"{}").err(), Some(KubeconfigError::Incomplete("current context")));
     }
 
     #[tokio::test]

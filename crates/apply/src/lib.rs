@@ -31,7 +31,9 @@
 //! which the next pass finds out. A [`tokio_util::sync::CancellationToken`] stops before the next
 //! object instead.
 
+mod access;
 mod apply;
+mod bearer;
 mod case;
 mod cleanup;
 mod cluster;
@@ -54,6 +56,7 @@ mod transport;
 mod watch;
 
 pub use apply::{Survey, Target};
+pub use bearer::{Bearer, Reach};
 pub use cluster::{Cluster, Options};
 pub use delete::DeleteOptions;
 pub use desired::{Desired, Memory};
@@ -62,7 +65,7 @@ pub use error::{Cause, Error, Failure, Refusal, Step};
 pub use health::{Check, Health, HealthWatch, Outlook, State, Status};
 pub use ignore::{IgnoreRule, IgnoreRules, Selector, SelectorError};
 pub use kinds::Resource;
-pub use kubeconfig::{KubeconfigError, KubeconfigPolicy};
+pub use kubeconfig::{KubeconfigError, KubeconfigPolicy, server_of};
 pub use live::{Fingerprint, Seen, Settings};
 pub use remote::{Remote, Remotes};
 pub use report::{

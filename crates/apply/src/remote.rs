@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Options;
 use crate::kubeconfig::read;
-use crate::{Cluster, KubeconfigError, KubeconfigPolicy, Settings};
+use crate::{Cluster, KubeconfigError, KubeconfigPolicy, Reach, Settings, bearer};
 
 /// How long one request to a remote cluster may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ pub struct Remote {
     pub is_new: bool,
 }
 
-/// Clusters made from kubeconfigs, one for each content, so that all who use the same one share its
+/// Clusters made from kubeconfigs and cloud identities, one for each content, so that all who use the same one share its
 /// connections, discovery and watches.
 pub struct Remotes {
     settings: Settings,
@@ -58,11 +58,27 @@ impl Remotes {
         let config = read(kubeconfig, self.policy).await?;
         let client =
             kube::Client::try_from(config).map_err(|error| KubeconfigError::Unusable(error.to_string()))?;
-        let cluster = Cluster::new(
-            client,
-            Options { settings: self.settings.clone(), request_timeout: REQUEST_TIMEOUT },
-        );
-        Ok(self.keep(digest, cluster))
+        Ok(self.keep(digest, self.make(client)))
+    }
+
+    /// The cluster under a name of the caller's, if there is one already. The name must tell of everything that
+    /// the way there is made of.
+    pub fn named(&self, name: &str) -> Option<Remote> {
+        let cluster = self.cached(&Digest::of(Algorithm::Sha256, name.as_bytes()))?;
+        Some(Remote { cluster, is_new: false })
+    }
+
+    /// The cluster that is reached so, under a name of the caller's. Contacts nothing.
+    ///
+    /// # Errors
+    /// Address or certificates are none.
+    pub async fn reach(&self, name: &str, reach: &Reach) -> Result<Remote, KubeconfigError> {
+        let cluster = self.make(bearer::client(reach).await?);
+        Ok(self.keep(Digest::of(Algorithm::Sha256, name.as_bytes()), cluster))
+    }
+
+    fn make(&self, client: kube::Client) -> Cluster {
+        Cluster::new(client, Options { settings: self.settings.clone(), request_timeout: REQUEST_TIMEOUT })
     }
 
     /// Forgets clusters that nobody used for a while. Called by [`Remotes::cluster`] too.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, broadcast, watch as channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::kinds::Kinds;
 use crate::live::Settings;
 use crate::transport::Transport;
@@ -94,8 +95,10 @@ pub(crate) enum Depth {
 pub(crate) enum Phase {
     Starting,
     Synced,
-    /// Watching is forbidden, or the kind is not there; tried again now and then.
+    /// The kind is not there, or the watch broke; tried again soon.
     Refused,
+    /// Watching is not allowed; asked for again now and then.
+    Denied,
 }
 
 /// One running watch.
@@ -121,6 +124,7 @@ impl Watch {
 pub(crate) struct Shared {
     transport: Transport,
     kinds: Arc<Kinds>,
+    access: Access,
     settings: Arc<Settings>,
     signals: broadcast::Sender<Signal>,
     stop: CancellationToken,
@@ -148,8 +152,9 @@ impl fmt::Debug for WatchLease {
 }
 
 impl WatchLease {
+    /// Waits until none of the watches is starting. Others may make one start over meanwhile.
     pub(crate) async fn synced(&self) {
-        for watch in &self.watches {
+        while let Some(watch) = self.watches.iter().find(|watch| watch.phase() == Phase::Starting) {
             let mut phase = watch.phase.subscribe();
             // The sender lives in the watch, which this lease holds.
             let _ = phase.wait_for(|phase| *phase != Phase::Starting).await;
@@ -221,7 +226,8 @@ impl Watches {
         stop: CancellationToken,
     ) -> Self {
         let (signals, _) = broadcast::channel(BACKLOG);
-        let shared = Shared { transport, kinds, settings, signals, stop };
+        let access = Access::new(transport.clone());
+        let shared = Shared { transport, kinds, access, settings, signals, stop };
         Self { missing: Arc::new(KindWatch::new(shared.clone())), shared, table: Arc::default() }
     }
 
@@ -258,6 +264,10 @@ impl Watches {
 
     pub(crate) fn is_synced(&self, scope: &Scope) -> bool {
         self.watch(scope).is_some_and(|watch| watch.phase() == Phase::Synced)
+    }
+
+    pub(crate) fn is_denied(&self, scope: &Scope) -> bool {
+        self.watch(scope).is_some_and(|watch| watch.phase() == Phase::Denied)
     }
 
     fn find<T>(&self, id: &ObjectId, read: impl Fn(&Known) -> Option<T>) -> Option<T> {

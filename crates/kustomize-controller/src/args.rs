@@ -114,6 +114,12 @@ impl Args {
             concurrent_ssa: self.concurrent_ssa.max(1),
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             default_service_account: text(self.host.default_service_account.clone()),
+            default_kubeconfig_service_account: text(self.default_kubeconfig_service_account),
+            tokens: self.host.token_cache_max_size,
+            token_lifetime: self.host.token_cache_max_duration.0,
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
             requeue_dependency: self.host.requeue_dependency.0,
             http_retry: self.http_retry,
             override_managers: self.override_manager,

@@ -53,7 +53,7 @@ impl Context {
             artifacts: Artifacts::new(&options)?,
             references: References::default(),
             sessions: Sessions::default(),
-            targets: Targets::new(host.client.clone(), &options),
+            targets: Targets::new(host, &options),
             builders: Arc::new(Semaphore::new(cores.max(2))),
             options,
         })

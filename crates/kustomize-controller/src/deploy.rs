@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::context::Context;
 use crate::error::Failure;
 use crate::health;
+use crate::limit::Limit;
 use crate::message::{self, Step};
 use crate::policy;
 use crate::remembered;
@@ -38,6 +39,7 @@ pub(crate) struct Site<'a> {
     pub(crate) scope: &'a Scope<Kustomization>,
     pub(crate) request: &'a Request,
     pub(crate) target: &'a Target,
+    pub(crate) limit: Limit,
 }
 
 /// Goes on with the work of the session.
@@ -93,7 +95,8 @@ async fn claim(site: &Site<'_>, work: &Work, book: &mut Book) -> Result<(), Fail
     }
     book.record(&claim);
     let doing = message::progress(Step::Apply, &book.subject.revision, site.request.timeout);
-    site.scope.commit(&book.facts, &doing).await?;
+    let commit = async { Ok(site.scope.commit(&book.facts, &doing).await?) };
+    site.limit.keep("recording the inventory", commit).await?;
     Ok(())
 }
 
@@ -377,6 +380,23 @@ pub(crate) fn is_silent(site: &Site<'_>, work: &Work) -> bool {
         && site.scope.trigger != Trigger::Requested
 }
 
+/// Tells once that drift of some kinds is not seen when it happens, and what would help.
+fn tell_unwatched(site: &Site<'_>, session: &mut Session, inventory: &manifest::Inventory, book: &mut Book) {
+    let cluster = site.target.cluster();
+    let mut kinds: Vec<String> = inventory
+        .ids()
+        .filter(|id| cluster.is_denied(&id.group, &id.kind))
+        .map(|id| if id.group.is_empty() { id.kind.clone() } else { format!("{}.{}", id.kind, id.group) })
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    if kinds.is_empty() || std::mem::replace(&mut session.told_unwatched, true) {
+        return;
+    }
+    let note = book.subject.info(common::PROGRESSING, message::unwatched(&kinds, site.request.interval));
+    book.tell(note);
+}
+
 /// Everything is as desired.
 fn succeed(site: &Site<'_>, session: &mut Session, work: &mut Work, book: &mut Book) -> Verdict {
     book.advance();
@@ -392,6 +412,7 @@ fn succeed(site: &Site<'_>, session: &mut Session, work: &mut Work, book: &mut B
     if is_silent(site, work) {
         book.remember(applied);
     } else {
+        tell_unwatched(site, session, &inventory, book);
         let took = work.began.elapsed();
         book.count(&work.digest, ks::RECONCILIATION_SUCCEEDED, now(), took, applied);
         book.tell(book.subject.finished(took, site.request.interval));

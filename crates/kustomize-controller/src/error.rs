@@ -34,6 +34,10 @@ pub(crate) enum Failure {
     Build(String),
     /// The target cluster cannot be spoken to.
     Client(String),
+    /// Nor will it without another configuration.
+    Cut { reason: Reason, text: String },
+    /// It took longer than `spec.timeout`.
+    Late(String),
     /// Objects could not be applied; with what is missing, where that is all.
     Apply { text: String, on: Vec<WakeKey>, told: bool },
     /// Objects could not be deleted.
@@ -56,7 +60,10 @@ impl From<Refusal> for Failure {
 
 impl From<Unreachable> for Failure {
     fn from(error: Unreachable) -> Self {
-        Self::Client(error.to_string())
+        match error.stalls() {
+            Some(reason) => Self::Cut { reason, text: error.to_string() },
+            None => Self::Client(error.to_string()),
+        }
     }
 }
 
@@ -111,7 +118,8 @@ impl Failure {
             }
             Self::Path(text) => Verdict::failed(ks::ARTIFACT_FAILED, text),
             Self::Build(text) => Verdict::failed(ks::BUILD_FAILED, text),
-            Self::Client(text) => Verdict::failed(ks::RECONCILIATION_FAILED, text),
+            Self::Client(text) | Self::Late(text) => Verdict::failed(ks::RECONCILIATION_FAILED, text),
+            Self::Cut { reason, text } => Verdict::stalled(*reason, text),
             Self::Apply { text, on, .. } if !on.is_empty() => Verdict::Waiting {
                 reason: ks::RECONCILIATION_FAILED,
                 message: text.clone(),
@@ -146,10 +154,15 @@ impl Failure {
             Self::Fetch(error) => Some(subject.error(ks::ARTIFACT_FAILED, error.to_string())),
             Self::Path(text) => Some(subject.error(ks::ARTIFACT_FAILED, text)),
             Self::Build(text) => Some(subject.error(ks::BUILD_FAILED, text)),
+            Self::Cut { reason, text } => {
+                Some(subject.error(*reason, format!("failed to build kube client: {text}")))
+            }
             Self::Client(text) => {
                 Some(subject.error(ks::RECONCILIATION_FAILED, format!("failed to build kube client: {text}")))
             }
-            Self::Apply { text, .. } => Some(subject.error(ks::RECONCILIATION_FAILED, text)),
+            Self::Apply { text, .. } | Self::Late(text) => {
+                Some(subject.error(ks::RECONCILIATION_FAILED, text))
+            }
             Self::Prune(text) => Some(subject.error(ks::PRUNE_FAILED, text)),
         }
     }
@@ -258,6 +271,11 @@ mod tests {
                 Some("error ReconciliationFailed failed to build kube client: c"),
             ),
             (
+                Failure::Cut { reason: common::FEATURE_GATE_DISABLED, text: "g".into() },
+                "FeatureGateDisabled OnChange g",
+                Some("error FeatureGateDisabled failed to build kube client: g"),
+            ),
+            (
                 Failure::Apply { text: "a".into(), on: Vec::new(), told: false },
                 "ReconciliationFailed Backoff a",
                 Some("error ReconciliationFailed a"),
@@ -266,6 +284,11 @@ mod tests {
                 Failure::Apply { text: "a".into(), on: vec![WakeKey::kind("x", "Y")], told: true },
                 "ReconciliationFailed False 60s on 1 a",
                 None,
+            ),
+            (
+                Failure::Late("l".into()),
+                "ReconciliationFailed Backoff l",
+                Some("error ReconciliationFailed l"),
             ),
             (Failure::Prune("p".into()), "PruneFailed Backoff p", Some("error PruneFailed p")),
             (Failure::Overtaken, "Again", None),

@@ -56,7 +56,9 @@ async fn wanted(site: &Site<'_>, work: &Work) -> Result<Option<Vec<Check>>, Fail
                 vanishes: desired.vanishes_when_done(),
             })
             .collect(),
-        Checks::Listed(listed) => known(place(site, listed).await?, work),
+        Checks::Listed(listed) => {
+            known(site.limit.keep("reading discovery", place(site, listed)).await?, work)
+        }
     };
     let checks: Vec<Check> = checks
         .into_iter()
@@ -120,7 +122,9 @@ pub(crate) async fn resume<'a>(
         Checks::Everything => {
             members.map(|id| Check { id: id.clone(), owned: true, vanishes: false }).collect::<Vec<_>>()
         }
-        Checks::Listed(listed) => place(site, listed).await.unwrap_or_default(),
+        Checks::Listed(listed) => {
+            site.limit.keep("reading discovery", place(site, listed)).await.unwrap_or_default()
+        }
     };
     let key = &site.request.key;
     checks.retain(|check| {

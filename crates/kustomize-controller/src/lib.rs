@@ -27,11 +27,14 @@ mod error;
 mod gate;
 mod health;
 mod history;
+mod limit;
+mod logins;
 mod message;
 mod observe;
 pub mod options;
 mod order;
 mod policy;
+mod provider;
 pub mod rbac;
 mod recall;
 mod reconcile;
@@ -51,8 +54,9 @@ mod trouble;
 mod wire;
 mod work;
 
-/// What a pass may take beyond the timeout of its Kustomization before it is given up: a safety net only.
-const GRACE: Duration = Duration::from_secs(120);
+/// What a pass may take beyond the timeouts of its two phases, before the build and after it, until it is given up:
+/// a safety net only, for every wait of a pass has an end of its own.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// The controller, before it knows its flags.
 pub const PROGRAM: Program = Program {
@@ -89,7 +93,7 @@ pub async fn drive(options: options::Options, host: Host) -> anyhow::Result<()> 
         owned: &[condition::HEALTHY],
         progress: Some("Reconciliation in progress"),
         suspension_settles: false,
-        deadline: |object: &Kustomization| object.timeout() + GRACE,
+        deadline: |object: &Kustomization| object.timeout().saturating_mul(2).saturating_add(GRACE),
     };
     let context = Arc::new(context::Context::new(options, &host, handle.clone())?);
     wire::start(&context, &host);

@@ -98,6 +98,17 @@ pub(crate) fn healthy(took: Duration) -> String {
     format!("Health check passed in {}", GoDuration(rounded(took)))
 }
 
+/// The text about kinds whose drift is not seen when it happens.
+pub(crate) fn unwatched(kinds: &[String], interval: Duration) -> String {
+    format!(
+        "Drift of {} is looked for once per interval ({}) only: the controller's own account may not list and \
+         watch these objects in all namespaces. A ClusterRole with the verbs list and watch on them, bound to \
+         the controller's ServiceAccount, lets it be repaired at once",
+        kinds.join(", "),
+        GoDuration(interval)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

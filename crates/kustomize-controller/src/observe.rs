@@ -110,3 +110,41 @@ pub(crate) fn variables(request: &Request, read: &[Read]) -> Result<Vec<Arc<Valu
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use serde_json::json;
+    use sluice_api::kustomize::v1::SubstituteKind;
+
+    #[test]
+    fn references_come_in_their_order_and_only_required_ones_must_exist() {
+        let values = |version: &str| {
+            Some(Arc::new(Values {
+                version: version.to_owned(),
+                data: sluice_types::Redacted::new(std::collections::BTreeMap::new()),
+            }))
+        };
+        let key =
+            |kind, name: &str| ReferenceKey { kind, namespace: "apps".to_owned(), name: name.to_owned() };
+        let read = [
+            (key(SubstituteKind::ConfigMap, "a"), values("map")),
+            (key(SubstituteKind::ConfigMap, "gone"), None),
+            (key(SubstituteKind::Secret, "a"), values("secret")),
+        ];
+        let versions = |from: serde_json::Value| {
+            let object = sample::kustomization(json!({"postBuild": {"substituteFrom": from}}));
+            let request = Request::read(&object, &crate::options::Options::default()).unwrap();
+            variables(&request, &read)
+                .map(|found| found.iter().map(|values| values.version.clone()).collect::<Vec<_>>())
+        };
+        let both = json!([{"kind": "Secret", "name": "a"}, {"kind": "ConfigMap", "name": "a"},
+            {"kind": "ConfigMap", "name": "gone", "optional": true}]);
+        assert_eq!(versions(both), Ok(vec!["secret".to_owned(), "map".to_owned()]));
+        assert_eq!(
+            versions(json!([{"kind": "ConfigMap", "name": "gone"}])),
+            Err("substitute from 'ConfigMap/gone' error: configmaps \"gone\" not found".to_owned())
+        );
+    }
+}

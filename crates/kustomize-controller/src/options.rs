@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use sluice_identity::Environment;
 use sluice_runtime::gates::{CACHE_SECRETS_AND_CONFIG_MAPS, Gate, OBJECT_LEVEL_WORKLOAD_IDENTITY};
 
 /// Behaviour of the controller that does not change while it runs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Passes that may run at once.
     pub concurrent: usize,
@@ -15,6 +16,14 @@ pub struct Options {
     pub no_cross_namespace_refs: bool,
     /// ServiceAccount to act as where the spec names none.
     pub default_service_account: Option<String>,
+    /// ServiceAccount that signs in to remote clusters where their ConfigMap names none.
+    pub default_kubeconfig_service_account: Option<String>,
+    /// Tokens for remote clusters that are kept.
+    pub tokens: usize,
+    /// The longest time that they are kept.
+    pub token_lifetime: Duration,
+    /// What the process was told about its identity in clouds.
+    pub environment: Environment,
     /// Safety net for what is waited for by watch.
     pub requeue_dependency: Duration,
     /// Attempts to download an artifact after the first one failed.
@@ -48,6 +57,10 @@ impl Default for Options {
             concurrent_ssa: 4,
             no_cross_namespace_refs: false,
             default_service_account: None,
+            default_kubeconfig_service_account: None,
+            tokens: 100,
+            token_lifetime: Duration::from_secs(3600),
+            environment: Environment::default(),
             requeue_dependency: Duration::from_secs(30),
             http_retry: 9,
             override_managers: Vec::new(),
@@ -131,20 +144,45 @@ impl Default for Gates {
     }
 }
 
-const fn gate(name: &'static str, default: bool) -> Gate {
-    Gate::new(name, default)
+const fn gate(name: &'static str, default: bool, about: &'static str) -> Gate {
+    Gate::new(name, default, about)
 }
 
-const DISABLE_STATUS_POLLER_CACHE: Gate = gate("DisableStatusPollerCache", true);
-const DISABLE_FAIL_FAST_BEHAVIOR: Gate = gate("DisableFailFastBehavior", false);
-const STRICT_POST_BUILD_SUBSTITUTIONS: Gate = gate("StrictPostBuildSubstitutions", true);
-const GROUP_CHANGE_LOG: Gate = gate("GroupChangeLog", false);
-const ADDITIVE_CEL_DEPENDENCY_CHECK: Gate = gate("AdditiveCELDependencyCheck", false);
-const EXTERNAL_ARTIFACT: Gate = gate("ExternalArtifact", false);
-const CANCEL_HEALTH_CHECK: Gate = gate("CancelHealthCheckOnNewRevision", false);
-const DISABLE_CONFIG_WATCHERS: Gate = gate("DisableConfigWatchers", false);
-const DIRECT_SOURCE_FETCH: Gate = gate("DirectSourceFetch", false);
-const MIGRATE_API_VERSION: Gate = gate("MigrateAPIVersion", false);
+const DISABLE_STATUS_POLLER_CACHE: Gate = gate(
+    "DisableStatusPollerCache",
+    true,
+    "Accepted, without effect: health is watched instead of polled; what may not be watched is read from the server, \
+     never from a cache",
+);
+const DISABLE_FAIL_FAST_BEHAVIOR: Gate =
+    gate("DisableFailFastBehavior", false, "Wait for the other objects when one has failed already");
+const STRICT_POST_BUILD_SUBSTITUTIONS: Gate = gate(
+    "StrictPostBuildSubstitutions",
+    true,
+    "A variable that is not set and has no default is an error instead of an empty text",
+);
+const GROUP_CHANGE_LOG: Gate =
+    gate("GroupChangeLog", false, "Log changes by what was done instead of by object");
+const ADDITIVE_CEL_DEPENDENCY_CHECK: Gate = gate(
+    "AdditiveCELDependencyCheck",
+    false,
+    "A dependency with a readyExpr must also be ready in the usual sense",
+);
+const EXTERNAL_ARTIFACT: Gate = gate("ExternalArtifact", false, "Allow sources of kind ExternalArtifact");
+const CANCEL_HEALTH_CHECK: Gate = gate(
+    "CancelHealthCheckOnNewRevision",
+    false,
+    "Tell by an event when something newer ends a wait for health; it ends it whether this is on or not",
+);
+const DISABLE_CONFIG_WATCHERS: Gate =
+    gate("DisableConfigWatchers", false, "Do not watch ConfigMaps and Secrets that are referred to");
+const DIRECT_SOURCE_FETCH: Gate =
+    gate("DirectSourceFetch", false, "Read sources from the server instead of from the watch");
+const MIGRATE_API_VERSION: Gate = gate(
+    "MigrateAPIVersion",
+    false,
+    "Move the ownership of fields to the desired API version before applying",
+);
 
 /// Every gate that `--feature-gates` may name.
 pub const GATES: &[Gate] = &[

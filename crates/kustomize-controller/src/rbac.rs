@@ -25,6 +25,7 @@ pub const RULES: &[Rule] = &[
     Rule { groups: &[""], resources: &["namespaces"], verbs: READ },
     // Kinds that appear and disappear.
     Rule { groups: &["apiextensions.k8s.io"], resources: &["customresourcedefinitions"], verbs: READ },
+    Rule { groups: &["apiregistration.k8s.io"], resources: &["apiservices"], verbs: READ },
     Rule { groups: &["", "events.k8s.io"], resources: &["events"], verbs: &["create", "patch"] },
     Rule {
         groups: &["coordination.k8s.io"],

@@ -17,9 +17,6 @@ use crate::settle::Book;
 
 /// How long lists are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often it is looked whether they are all there, and how long apart.
-const ROUNDS: usize = 20;
-const ROUND: Duration = Duration::from_millis(50);
 
 /// Takes the last success for this life's own, if lists of what it left behind agree with its digest.
 pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Session, book: &Book) {
@@ -65,18 +62,9 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
         Some(Settled { inputs, reads: None, digest: last.digest.clone(), members, health, degraded: None });
 }
 
-/// Waits until every kind of the inventory is watched. Others may make a watch start over meanwhile.
+/// Waits until every kind of the inventory is watched; false where one cannot be.
 async fn settle(cluster: &Cluster, lease: &WatchLease, inventory: &Inventory) -> bool {
-    for _ in 0..ROUNDS {
-        if !cluster.synced(lease, PATIENCE).await {
-            return false;
-        }
-        if inventory.ids().all(|id| cluster.is_watched(&id.group, &id.kind)) {
-            return true;
-        }
-        tokio::time::sleep(ROUND).await;
-    }
-    false
+    cluster.synced(lease, PATIENCE).await && inventory.ids().all(|id| cluster.is_watched(&id.group, &id.kind))
 }
 
 /// Trusts members of the same build that are as an earlier life left them.

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::deploy::{self, Site};
 use crate::error::Failure;
 use crate::gate::{self, Stop};
+use crate::limit::Limit;
 use crate::message::{self, Step, Subject};
 use crate::observe::{self, Read};
 use crate::remembered::Inputs;
@@ -95,11 +96,17 @@ async fn visit(
 ) -> Result<Verdict, Failure> {
     let began = Instant::now();
     let request = Request::read(&scope.object, &context.options)?;
-    let artifact = admit(context, scope, &request, session, book).await?;
+    let limit = Limit::of(&request);
+    let admitted = admit(context, scope, &request, session, book);
+    let artifact = limit.keep("looking at the source", admitted).await?;
     let fresh = matches!(scope.trigger, Trigger::Spec | Trigger::Requested);
-    let read = observe::references(context, &scope.object, fresh).await.map_err(Failure::Build)?;
-    let target = context.targets.of(&request, &read).await?;
-    let site = Site { context, scope, request: &request, target: &target };
+    let references = observe::references(context, &scope.object, fresh);
+    let read = limit.keep("reading references", async { references.await.map_err(Failure::Build) }).await?;
+    let target = limit
+        .keep("reaching the cluster", async { Ok(context.targets.of(&request, &read).await?) })
+        .await?
+        .until(limit.until);
+    let site = Site { context, scope, request: &request, target: &target, limit };
     let inputs = inputs(scope, &request, &artifact, &read);
     if !std::mem::replace(&mut session.recalled, true) {
         recall::recall(&site, &inputs, session, book).await;
@@ -125,6 +132,10 @@ async fn visit(
         Course::Build => build(&site, &artifact, inputs, &read, session, book, began).await?,
     }
     let Some(mut work) = session.work.take() else { return Err(Failure::Overtaken) };
+    // To have waited for others' builds must not cost the time that applying may take.
+    let limit = Limit::of(&request);
+    let target = target.until(limit.until);
+    let site = Site { context, scope, request: &request, target: &target, limit };
     let outcome = deploy::deploy(&site, session, &mut work, book).await;
     if matches!(outcome, Ok(Verdict::Ready { .. })) {
         session.told = None;
@@ -259,7 +270,7 @@ async fn build(
         let note = book.subject.info(common::PROGRESSING, ignored.join("\n"));
         book.tell(note);
     }
-    let objects = place(site.target, rendered.objects).await?;
+    let objects = site.limit.keep("reading discovery", place(site.target, rendered.objects)).await?;
     let (recorded, odd) = book.inventory();
     for entry in &odd {
         tracing::warn!(id = %entry.id, "an inventory entry cannot be read and is dropped");
@@ -279,7 +290,8 @@ async fn build(
 
 /// Fetches the artifact. A server that is down is tried again by later passes: none of them waits for it.
 async fn fetch(site: &Site<'_>, artifact: &Artifact, session: &mut Session) -> Result<Arc<Tree>, Failure> {
-    let error = match site.context.artifacts.tree(artifact).await {
+    let tree = async { Ok(site.context.artifacts.tree(artifact).await) };
+    let error = match site.limit.keep("fetching the artifact", tree).await? {
         Ok(tree) => {
             session.fetches = None;
             return Ok(tree);

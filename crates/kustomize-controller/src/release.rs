@@ -58,8 +58,11 @@ pub(crate) async fn release(context: &Context, scope: &Scope<Kustomization>, boo
         return Verdict::Released;
     }
     let ids: Vec<ObjectId> = inventory.ids().cloned().collect();
-    match prepare(context, scope).await {
+    let until = tokio::time::Instant::now() + scope.object.timeout();
+    let prepared = tokio::time::timeout_at(until, prepare(context, scope)).await;
+    match prepared.unwrap_or_else(|_| Err("timed out before the server answered".to_owned())) {
         Ok(Some((request, target))) => {
+            let target = target.until(until);
             let options = policy::deleting(context, &request);
             let deletion = target.delete(&ids, &options, &scope.cancel).await;
             settle(scope, book, &request, &target, deletion, fate).await

@@ -181,6 +181,28 @@ mod tests {
     }
 
     #[test]
+    fn the_last_reference_wins_and_what_stands_in_the_spec_wins_over_all() {
+        let values = |pairs: &[(&str, &str)]| {
+            let data =
+                pairs.iter().map(|(key, text)| ((*key).to_owned(), text.as_bytes().to_vec())).collect();
+            Arc::new(Values { version: String::new(), data: sluice_types::Redacted::new(data) })
+        };
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: x}\ndata: {a: '${a}-${b}-${c}'}\n";
+        let job = Job {
+            tree: Arc::new(Tree::new(Memory::of([("app/c.yaml", map)]).unwrap())),
+            object: Arc::new(sample::kustomization(json!({"postBuild": {"substitute": {"c": "spec"}}}))),
+            path: RelPath::clamped("app"),
+            variables: vec![
+                values(&[("a", "first"), ("b", "first"), ("c", "first")]),
+                values(&[("b", "second"), ("c", "second")]),
+            ],
+            strict: true,
+            cancel: CancellationToken::new(),
+        };
+        assert_eq!(render(&job).unwrap().objects[0].value()["data"]["a"], "first-second-spec");
+    }
+
+    #[test]
     fn only_what_was_read_decides_about_another_build() {
         let built = build(&[("app/c.yaml", MAP), ("other/x.yaml", "1")], json!({})).unwrap();
         let holds = |files: &[(&str, &str)]| {

@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) stopped: Option<Instant>,
     /// What was last told about the wait.
     pub(crate) told: Option<String>,
+    /// True once it was told that some kinds cannot be watched.
+    pub(crate) told_unwatched: bool,
     /// Attempts to fetch the artifact with this digest.
     pub(crate) fetches: Option<(String, u32)>,
     /// True once it was tried to recall the last success of an earlier life.

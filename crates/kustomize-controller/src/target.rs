@@ -1,18 +1,22 @@
 //! Where, and as whom, a Kustomization is applied.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
 use sluice_api::keys::kustomize::{FIELD_MANAGER, GROUP};
+use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::kustomize::v1::{Kustomization, SubstituteKind};
+use sluice_api::{Reason, reason as common};
 use sluice_apply::{
-    Cluster, Dialect, Identity, KubeconfigError, KubeconfigPolicy, Remotes, Settings, Target,
+    Cluster, Dialect, Identity, KubeconfigError, KubeconfigPolicy, Remote, Remotes, Settings, Target,
 };
+use sluice_runtime::Host;
 use tokio::sync::mpsc;
 
+use crate::logins::Logins;
 use crate::observe::Read;
 use crate::options::Options;
+use crate::provider::{Refused, Way};
 use crate::request::Request;
 
 /// Our names in the cluster.
@@ -22,6 +26,8 @@ const REQUEST: Duration = Duration::from_secs(60);
 
 /// The clusters that are applied to.
 pub(crate) struct Targets {
+    options: Options,
+    logins: Arc<Logins>,
     local: Cluster,
     remotes: Remotes,
     met: mpsc::UnboundedSender<Cluster>,
@@ -38,25 +44,44 @@ pub(crate) enum Unreachable {
     Empty { secret: String, key: String },
     #[error("KubeConfig secret '{secret}' cannot be used: {source}")]
     Unusable { secret: String, source: KubeconfigError },
-    #[error(
-        "spec.kubeConfig.configMapRef is not available in this version of the controller: \
-         use spec.kubeConfig.secretRef"
-    )]
-    Provider,
+    #[error("failed to get configmap {map}: configmaps \"{name}\" not found")]
+    MissingMap { map: String, name: String },
+    #[error("KubeConfig configmap '{map}' cannot be used: {source}")]
+    UnusableMap { map: String, source: Refused },
+    #[error("signing in to the cluster of KubeConfig configmap '{map}' failed: {text}")]
+    SignIn { map: String, text: String },
+    #[error("signing in to the cluster of KubeConfig configmap '{map}' is not possible: {text}")]
+    Unsupported { map: String, text: String },
+    #[error("spec.kubeConfig names neither a Secret nor a ConfigMap")]
+    Nothing,
+}
+
+impl Unreachable {
+    /// The reason to be told where nothing but another configuration helps.
+    pub(crate) fn stalls(&self) -> Option<Reason> {
+        match self {
+            Self::UnusableMap { source: Refused::Gate, .. } => Some(common::FEATURE_GATE_DISABLED),
+            Self::Unsupported { .. } => Some(ks::RECONCILIATION_FAILED),
+            _ => None,
+        }
+    }
 }
 
 impl Targets {
     /// This cluster.
-    pub(crate) fn new(client: Client, options: &Options) -> Self {
+    pub(crate) fn new(host: &Host, options: &Options) -> Self {
         let settings = Settings { dialect: DIALECT, override_managers: options.override_managers.clone() };
         let (met, meetings) = mpsc::unbounded_channel();
         let local = Cluster::new(
-            client,
+            host.client.clone(),
             sluice_apply::Options { settings: settings.clone(), request_timeout: REQUEST },
         );
         // The receiver is held by this very value.
         let _ = met.send(local.clone());
+        let environment = options.environment.clone();
         Self {
+            logins: Arc::new(Logins::new(host, options.tokens, options.token_lifetime, environment)),
+            options: options.clone(),
             local,
             remotes: Remotes::new(
                 settings,
@@ -84,7 +109,11 @@ impl Targets {
 
     async fn cluster(&self, request: &Request, read: &[Read]) -> Result<Cluster, Unreachable> {
         let Some(reference) = &request.cluster else { return Ok(self.local.clone()) };
-        let Some(wanted) = &reference.secret_ref else { return Err(Unreachable::Provider) };
+        let Some(wanted) = &reference.secret_ref else {
+            let map = reference.config_map_ref.as_ref().ok_or(Unreachable::Nothing)?;
+            let remote = self.by_map(request, &map.name, read).await?;
+            return Ok(self.meet(remote));
+        };
         let secret = format!("{}/{}", request.key.namespace, wanted.name);
         let values = read
             .iter()
@@ -103,11 +132,31 @@ impl Targets {
         })?;
         let remote =
             self.remotes.cluster(text).await.map_err(|source| Unreachable::Unusable { secret, source })?;
+        Ok(self.meet(remote))
+    }
+
+    fn meet(&self, remote: Remote) -> Cluster {
         if remote.is_new {
             // Without a follower nothing but speed is lost.
             let _ = self.met.send(remote.cluster.clone());
         }
-        Ok(remote.cluster)
+        remote.cluster
+    }
+
+    async fn by_map(&self, request: &Request, name: &str, read: &[Read]) -> Result<Remote, Unreachable> {
+        let namespace = &request.key.namespace;
+        let map = format!("{namespace}/{name}");
+        let values = read
+            .iter()
+            .find(|(key, _)| key.kind == SubstituteKind::ConfigMap && key.name == name)
+            .and_then(|(_, values)| values.as_ref())
+            .ok_or_else(|| Unreachable::MissingMap { map: map.clone(), name: name.to_owned() })?;
+        let way = Way::read(values.data.expose(), &self.options)
+            .map_err(|source| Unreachable::UnusableMap { map: map.clone(), source })?;
+        self.logins.cluster(&self.remotes, namespace, &way).await.map_err(|error| match error {
+            sluice_identity::Error::Unsupported(text) => Unreachable::Unsupported { map, text },
+            other => Unreachable::SignIn { map, text: other.to_string() },
+        })
     }
 }
 
@@ -123,8 +172,12 @@ fn identity(request: &Request) -> Identity {
 /// Names whose objects go where for comparison; what stands in the referred Secret is compared by its version.
 pub(crate) fn describe(object: &Kustomization, request: &Request) -> String {
     let cluster = match &request.cluster {
-        Some(reference) => reference.secret_ref.as_ref().map_or("?", |secret| secret.name.as_str()),
-        None => "",
+        Some(reference) => match (&reference.secret_ref, &reference.config_map_ref) {
+            (Some(secret), _) => secret.name.clone(),
+            (None, Some(map)) => format!("ConfigMap {}", map.name),
+            (None, None) => "?".to_owned(),
+        },
+        None => String::new(),
     };
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     format!("{uid}/{cluster}/{}", request.account.as_deref().unwrap_or_default())

@@ -9,19 +9,30 @@ pub struct Gate {
     pub name: &'static str,
     /// Its position when nobody says anything.
     pub default: bool,
+    /// What it switches, for documentation.
+    pub about: &'static str,
 }
 
 impl Gate {
     /// A switch.
-    pub const fn new(name: &'static str, default: bool) -> Self {
-        Self { name, default }
+    pub const fn new(name: &'static str, default: bool, about: &'static str) -> Self {
+        Self { name, default, about }
     }
 }
 
 /// Objects may log in to clouds as ServiceAccounts of their own.
-pub const OBJECT_LEVEL_WORKLOAD_IDENTITY: Gate = Gate::new("ObjectLevelWorkloadIdentity", false);
+pub const OBJECT_LEVEL_WORKLOAD_IDENTITY: Gate = Gate::new(
+    "ObjectLevelWorkloadIdentity",
+    false,
+    "Objects may sign in to clouds as ServiceAccounts of their own",
+);
 /// Secrets and ConfigMaps are kept in memory.
-pub const CACHE_SECRETS_AND_CONFIG_MAPS: Gate = Gate::new("CacheSecretsAndConfigMaps", false);
+pub const CACHE_SECRETS_AND_CONFIG_MAPS: Gate = Gate::new(
+    "CacheSecretsAndConfigMaps",
+    false,
+    "Accepted, without effect: Secrets and ConfigMaps are read when they are used, once for all objects that need \
+     them in the same moment, and never kept in memory",
+);
 
 /// What `--feature-gates` says is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,8 +97,8 @@ impl Gates {
 mod tests {
     use super::*;
 
-    const A: Gate = Gate::new("A", false);
-    const B: Gate = Gate::new("B", true);
+    const A: Gate = Gate::new("A", false, "");
+    const B: Gate = Gate::new("B", true, "");
 
     #[test]
     fn entries_change_defaults_and_unknown_names_are_refused() {

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
@@ -51,19 +52,27 @@ pub fn probes() -> Router {
     Router::new().route("/healthz", get(well)).route("/readyz", get(well))
 }
 
-/// `/metrics`.
+/// What whoever looks for a Go profile is told.
+const NO_PROFILES: &str = "there are no Go profiles here: this controller is not a Go program. CPU time, memory and \
+                           requests are on /metrics; perf and heaptrack can profile the process\n";
+
+/// `/metrics`, and a word to those who look for profiles.
 pub fn metrics(registry: Arc<Registry>) -> Router {
     let render = move || {
         let registry = registry.clone();
         async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], registry.render()) }
     };
-    Router::new().route("/metrics", get(render))
+    let sorry = || async { (StatusCode::NOT_FOUND, NO_PROFILES) };
+    Router::new()
+        .route("/metrics", get(render))
+        .route("/debug/pprof/", get(sorry))
+        .route("/debug/pprof/{*profile}", get(sorry))
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use http::{Request, StatusCode};
+    use http::Request;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
@@ -82,8 +91,12 @@ mod tests {
         assert_eq!(ask(probes(), "/readyz").await.0, StatusCode::OK);
         let registry = Arc::new(Registry::default());
         registry.counter("x_total", "X.", &[]).inc(&[]);
-        let (status, text) = ask(metrics(registry), "/metrics").await;
+        let (status, text) = ask(metrics(registry.clone()), "/metrics").await;
         assert_eq!((status, text.contains("x_total 1")), (StatusCode::OK, true));
+        for path in ["/debug/pprof/", "/debug/pprof/heap"] {
+            let (status, text) = ask(metrics(registry.clone()), path).await;
+            assert_eq!((status, text.starts_with("there are no Go profiles")), (StatusCode::NOT_FOUND, true));
+        }
     }
 
     #[tokio::test]

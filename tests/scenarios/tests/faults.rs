@@ -5,7 +5,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use sluice_scenarios::{Stage, config_map, ending};
 use sluice_testkit::proxy::Chaos;
-use sluice_testkit::waiting::text;
+use sluice_testkit::waiting::{condition_text, text};
 use sluice_testkit::{Fault, Rule};
 
 /// A stage on which one ConfigMap `one` has been applied.
@@ -175,5 +175,28 @@ async fn a_restarted_controller_finds_nothing_to_write() {
     let writes: Vec<_> =
         stage.proxy.writes().into_iter().filter(|seen| seen.resource == "configmaps").collect();
     assert!(writes.is_empty(), "{writes:?}");
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_at_the_timeout() {
+    let stage = applied().await;
+    let strike = |seen: &sluice_testkit::proxy::Seen| seen.writes && seen.resource == "configmaps";
+    stage.proxy.set_rules(vec![Rule::first(1, Fault::Hang, strike)]);
+    let one = config_map("one", "2");
+    let began = std::time::Instant::now();
+    let commit = stage.push(&[("app/one.yaml", Some(&one))]).await.unwrap();
+    let words = ["ConfigMap/", "/one", "timed out"];
+    stage
+        .until(&stage.kustomizations(), "app", |object| {
+            let message = condition_text(object, "Ready", "message");
+            condition_text(object, "Ready", "reason") == "ReconciliationFailed"
+                && words.iter().all(|word| message.contains(word))
+        })
+        .await
+        .unwrap();
+    // The timeout is 30 s.
+    assert!((28..36).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    stage.ready("app", &commit).await.unwrap();
     stage.end().await.unwrap();
 }

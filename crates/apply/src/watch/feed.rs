@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::store::{Known, News};
 use super::{Depth, Phase, Shared, Signal, Watch};
-use crate::{Failure, ObjectId, Seen};
+use crate::{ObjectId, Seen};
 
-/// When a kind that may not be watched is tried again.
-const REFUSED_PAUSE: Duration = Duration::from_secs(300);
+/// When it is asked again whether a kind may be watched.
+const DENIED_PAUSE: Duration = Duration::from_secs(60);
 /// When a kind that is not there, or whose discovery failed, is tried again.
 const ABSENT_PAUSE: Duration = Duration::from_secs(15);
+/// After which a watch that ended begins anew.
+const ENDED_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn start(watch: Arc<Watch>, shared: Shared, depth: Depth, stop: CancellationToken) {
     tokio::spawn(async move {
@@ -26,18 +28,36 @@ pub(super) fn start(watch: Arc<Watch>, shared: Shared, depth: Depth, stop: Cance
     });
 }
 
+/// Why nothing is watched.
+enum Idle {
+    /// The kind, or the server, is not there.
+    Absent,
+    /// Nobody may watch it, or we may not.
+    Denied,
+    /// The stream ended.
+    Ended,
+}
+
 async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
     loop {
-        let pause = match source(watch, shared, depth).await {
+        let idle = match source(watch, shared, depth).await {
             Ok(events) => feed(watch, shared, depth, events).await,
-            Err(_) => ABSENT_PAUSE,
+            Err(idle) => idle,
         };
-        watch.phase.send_replace(Phase::Refused);
-        if pause == ABSENT_PAUSE {
-            // Running out of time and being rung for mean the same: try again.
-            let _ = tokio::time::timeout(pause, watch.bell.notified()).await;
-        } else {
-            tokio::time::sleep(pause).await;
+        match idle {
+            Idle::Absent => {
+                watch.phase.send_replace(Phase::Refused);
+                // Running out of time and being rung for mean the same: try again.
+                let _ = tokio::time::timeout(ABSENT_PAUSE, watch.bell.notified()).await;
+            }
+            Idle::Denied => {
+                watch.phase.send_replace(Phase::Denied);
+                tokio::time::sleep(DENIED_PAUSE).await;
+            }
+            Idle::Ended => {
+                watch.phase.send_replace(Phase::Refused);
+                tokio::time::sleep(ENDED_PAUSE).await;
+            }
         }
     }
 }
@@ -45,9 +65,19 @@ async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
 type Events = futures::stream::BoxStream<'static, watcher::Result<Event<Value>>>;
 
 /// The event stream of the watch, whole objects or metadata, as JSON.
-async fn source(watch: &Watch, shared: &Shared, depth: Depth) -> Result<Events, Failure> {
+async fn source(watch: &Watch, shared: &Shared, depth: Depth) -> Result<Events, Idle> {
     let scope = &watch.scope;
-    let resource = shared.kinds.find(&shared.transport, &scope.group, None, &scope.kind).await?;
+    let found = shared.kinds.find(&shared.transport, &scope.group, None, &scope.kind).await;
+    let resource = found.map_err(|_| Idle::Absent)?;
+    if !resource.watchable {
+        return Err(Idle::Denied);
+    }
+    let allowed = shared.access.may_watch(&resource, scope.only.as_ref()).await;
+    if !allowed.map_err(|_| Idle::Ended)? {
+        shared.access.complain(&resource);
+        return Err(Idle::Denied);
+    }
+    shared.access.content(&resource);
     let place = ApiResource {
         group: resource.group.clone(),
         version: resource.version.clone(),
@@ -106,26 +136,27 @@ fn json<K: serde::Serialize>(
     })
 }
 
-/// Takes events until watching is refused; answers after which pause to try again.
-async fn feed(watch: &Watch, shared: &Shared, depth: Depth, mut events: Events) -> Duration {
+/// Takes events until watching is refused; answers why it came to an end.
+async fn feed(watch: &Watch, shared: &Shared, depth: Depth, mut events: Events) -> Idle {
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => take(watch, shared, depth, event),
             Err(error) => match refusal(&error) {
-                Some(401 | 403 | 405) => {
-                    let kind = &watch.scope.kind;
-                    tracing::info!(kind, "watching is refused; looking once per interval instead");
-                    return REFUSED_PAUSE;
+                Some(401 | 403) => {
+                    shared.access.forget().await;
+                    tracing::debug!(kind = watch.scope.kind, %error, "watching is refused");
+                    return Idle::Ended;
                 }
+                Some(405) => return Idle::Denied,
                 Some(404) => {
                     shared.kinds.forget();
-                    return ABSENT_PAUSE;
+                    return Idle::Absent;
                 }
                 _ => tracing::debug!(kind = watch.scope.kind, %error, "watch interrupted"),
             },
         }
     }
-    Duration::from_secs(1)
+    Idle::Ended
 }
 
 fn refusal(error: &watcher::Error) -> Option<u16> {

@@ -1,6 +1,6 @@
-//! Waiting for kinds that are not served yet.
+//! Waiting for kinds that are not served yet: whoever registers them says when they are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,27 +10,60 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
+use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::{Shared, Signal};
+use crate::kinds::Resource;
+use crate::transport::{Call, JSON};
+use crate::{Failure, Identity};
 
 /// Kinds waited for at most.
 const MOST: usize = 4096;
-/// After a CRD changed, discovery follows within moments; these are the pauses between looks.
-const PAUSES_MS: [u64; 8] = [0, 50, 100, 200, 400, 800, 1600, 3200];
-/// Without any CRD event (aggregated APIs have none) discovery is still read this often.
+/// Discovery, and the server's other parts, may follow a registration's own word by a moment: the pauses in
+/// which they are expected to, and how long.
+const LAG_MS: [u64; 7] = [25, 50, 100, 200, 400, 800, 1600];
+const LAG: Duration = Duration::from_secs(5);
+/// Where registrations cannot be watched, and against lost events, discovery is read this often.
 const SAFETY_NET: Duration = Duration::from_secs(60);
+/// When it is tried again to watch registrations.
+const PAUSE: Duration = Duration::from_secs(60);
+/// The same after a failure that may pass.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A kind of object that makes others served.
+struct Registrar {
+    group: &'static str,
+    kind: &'static str,
+    /// The condition that says so.
+    condition: &'static str,
+}
+
+const DEFINITIONS: Registrar =
+    Registrar { group: "apiextensions.k8s.io", kind: "CustomResourceDefinition", condition: "Established" };
+const AGGREGATED: Registrar =
+    Registrar { group: "apiregistration.k8s.io", kind: "APIService", condition: "Available" };
 
 pub(super) struct KindWatch {
     shared: Shared,
     wanted: Mutex<HashSet<(String, String)>>,
+    /// Rung when discovery may tell something new.
     moved: Notify,
+    /// Groups whose registration said that they are served, and when.
+    promised: Mutex<HashMap<String, Instant>>,
     started: AtomicBool,
 }
 
 impl KindWatch {
     pub(super) fn new(shared: Shared) -> Self {
-        Self { shared, wanted: Mutex::default(), moved: Notify::new(), started: AtomicBool::new(false) }
+        Self {
+            shared,
+            wanted: Mutex::default(),
+            moved: Notify::new(),
+            promised: Mutex::default(),
+            started: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn add(self: &Arc<Self>, group: &str, kind: &str) {
@@ -38,12 +71,15 @@ impl KindWatch {
             wanted.len() < MOST && wanted.insert((group.to_owned(), kind.to_owned()))
         });
         if !self.started.swap(true, Ordering::AcqRel) {
-            let stop = self.shared.stop.clone();
-            let (watcher, checker) = (Arc::clone(self), Arc::clone(self));
-            tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
-                watcher.watch_definitions().await;
-            }));
-            tokio::spawn(stop.run_until_cancelled_owned(async move { checker.check().await }));
+            let stop = &self.shared.stop;
+            for registrar in [DEFINITIONS, AGGREGATED] {
+                let watcher = Arc::clone(self);
+                tokio::spawn(
+                    stop.clone().run_until_cancelled_owned(async move { watcher.watch(&registrar).await }),
+                );
+            }
+            let checker = Arc::clone(self);
+            tokio::spawn(stop.clone().run_until_cancelled_owned(async move { checker.check().await }));
         }
         if new {
             // The kind may have come between the look that missed it and now.
@@ -51,42 +87,127 @@ impl KindWatch {
         }
     }
 
-    async fn watch_definitions(&self) {
+    async fn watch(&self, registrar: &Registrar) {
+        loop {
+            let pause = match self.watchable(registrar).await {
+                Ok(Some(resource)) => {
+                    self.follow(registrar, &resource).await;
+                    SOON
+                }
+                Ok(None) => PAUSE,
+                Err(failure) => {
+                    tracing::debug!(%failure, kind = registrar.kind, "cannot be watched yet");
+                    SOON
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Where registrations are, if they are served here and may be watched.
+    async fn watchable(&self, registrar: &Registrar) -> Result<Option<Arc<Resource>>, Failure> {
+        let Shared { kinds, transport, access, .. } = &self.shared;
+        let resource = match kinds.find(transport, registrar.group, None, registrar.kind).await {
+            Ok(resource) => resource,
+            Err(Failure::NoMatch { .. }) => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        if access.may_watch(&resource, None).await? {
+            return Ok(Some(resource));
+        }
+        access.complain(&resource);
+        Ok(None)
+    }
+
+    async fn follow(&self, registrar: &Registrar, resource: &Resource) {
         let place = ApiResource {
-            group: "apiextensions.k8s.io".to_owned(),
-            version: "v1".to_owned(),
-            api_version: "apiextensions.k8s.io/v1".to_owned(),
-            kind: "CustomResourceDefinition".to_owned(),
-            plural: "customresourcedefinitions".to_owned(),
+            group: resource.group.clone(),
+            version: resource.version.clone(),
+            api_version: resource.api_version(),
+            kind: resource.kind.clone(),
+            plural: resource.plural.clone(),
         };
         let client = self.shared.transport.client().clone();
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &place);
         let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Delete(_)) => {
+                Ok(Event::Delete(object)) => {
+                    if let Some(group) = object.metadata.name.as_deref().and_then(group_of) {
+                        self.withdraw(group);
+                    }
                     self.shared.kinds.forget();
-                    self.moved.notify_one();
                 }
-                Ok(Event::InitDone | Event::Apply(_)) => self.moved.notify_one(),
+                Ok(Event::InitDone) => self.moved.notify_one(),
+                Ok(Event::Apply(object)) => {
+                    if let Some(name) = object.metadata.name.as_deref() {
+                        self.registered(registrar, resource, name).await;
+                    }
+                }
                 Ok(Event::Init | Event::InitApply(_)) => {}
-                Err(error) => tracing::debug!(%error, "watch of CRDs interrupted"),
+                Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
+                    if matches!(status.code, 401 | 403) =>
+                {
+                    self.shared.access.forget().await;
+                    return;
+                }
+                Err(error) => tracing::debug!(%error, kind = registrar.kind, "watch interrupted"),
             }
+        }
+    }
+
+    /// A registration changed. If it is one that is waited for and says that it is in force, discovery is
+    /// asked until it agrees.
+    async fn registered(&self, registrar: &Registrar, resource: &Resource, name: &str) {
+        let Some(group) = group_of(name) else { return };
+        if !self.wanted().iter().any(|(wanted, _)| wanted == group) {
+            // It may serve another version than before.
+            self.shared.kinds.expire();
+            return;
+        }
+        let Ok(path) = resource.object("", name) else { return };
+        let Ok(answer) = self.shared.transport.send(&Identity::Own, &Call::get(path, JSON)).await else {
+            self.moved.notify_one();
+            return;
+        };
+        if is_in_force(&answer.body, registrar.condition) {
+            if let Ok(mut promised) = self.promised.lock() {
+                promised.insert(group.to_owned(), Instant::now());
+            }
+            self.moved.notify_one();
+        }
+    }
+
+    fn withdraw(&self, group: &str) {
+        if let Ok(mut promised) = self.promised.lock() {
+            promised.remove(group);
         }
     }
 
     async fn check(&self) {
         loop {
-            let moved = tokio::time::timeout(SAFETY_NET, self.moved.notified()).await;
-            let pauses = if moved.is_ok() { &PAUSES_MS[..] } else { &PAUSES_MS[..1] };
-            for &pause in pauses {
-                if self.wanted().is_empty() {
+            // Running out of time and being rung for mean the same: look.
+            let _ = tokio::time::timeout(SAFETY_NET, self.moved.notified()).await;
+            if self.wanted().is_empty() {
+                continue;
+            }
+            self.announce().await;
+            for pause in LAG_MS {
+                if !self.is_due() {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 self.announce().await;
             }
         }
+    }
+
+    /// Whether something that is waited for was promised a moment ago. What is not promised is not expected
+    /// either: its registration will tell.
+    fn is_due(&self) -> bool {
+        let Ok(mut promised) = self.promised.lock() else { return false };
+        promised.retain(|_, since| since.elapsed() < LAG);
+        self.wanted().iter().any(|(group, _)| promised.contains_key(group))
     }
 
     fn wanted(&self) -> Vec<(String, String)> {
@@ -113,4 +234,17 @@ impl KindWatch {
             }
         }
     }
+}
+
+/// The group in the name of a registration: `widgets.example.org`, `v1.example.org`.
+fn group_of(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, group)| group)
+}
+
+fn is_in_force(registration: &Value, condition: &str) -> bool {
+    let conditions = registration.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|entry| {
+        let has = |field: &str, text: &str| entry.get(field).and_then(Value::as_str) == Some(text);
+        has("type", condition) && has("status", "True")
+    })
 }

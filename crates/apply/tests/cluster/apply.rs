@@ -143,6 +143,61 @@ async fn controls_on_the_live_object_keep_hands_off() {
 }
 
 #[tokio::test]
+async fn a_control_that_the_watch_has_not_told_of_yet_keeps_hands_off() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    let lease = cluster.watch_owned([("", "ConfigMap")]);
+    assert!(cluster.synced(&lease, Duration::from_secs(5)).await);
+    let (target, mut memory) = (target(&cluster), Memory::default());
+    apply(&target, &[config("a", json!({"k": "1"}))], &policy(), &mut memory).await;
+    let path = format!("{PATH}a");
+    let mut paused = fake.get(&path).unwrap();
+    paused["metadata"]["annotations"] = json!({"kustomize.toolkit.fluxcd.io/reconcile": "disabled"});
+    // As if the event were still on its way: the object changes, and no watch is told.
+    fake.put_quietly(&path, paused);
+    fake.take_log();
+    let report = apply(&target, &[config("a", json!({"k": "2"}))], &policy(), &mut memory).await;
+    assert_eq!(actions(&report), [Some(Action::Skipped)]);
+    assert_eq!(fake.get(&path).unwrap()["data"]["k"], "1");
+    assert_eq!(fake.take_log().len(), 2, "the apply that was refused, and one look");
+}
+
+#[tokio::test]
+async fn an_object_that_others_keep_changing_is_applied_all_the_same() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    apply(&target(&cluster), &[config("a", json!({"k": "1"}))], &policy(), &mut Memory::default()).await;
+    fake.take_log();
+    fake.restless(&format!("{PATH}a"));
+    let changed = [config("a", json!({"k": "2"}))];
+    let report = apply(&target(&cluster), &changed, &policy(), &mut Memory::default()).await;
+    assert_eq!(actions(&report), [Some(Action::Configured)]);
+    assert_eq!(fake.get(&format!("{PATH}a")).unwrap()["data"]["k"], "2");
+    assert_eq!(fake.take_log().len(), 8, "four looks and four applies, the last one whatever it meets");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_its_deadline_nothing_is_waited_for_and_each_object_is_named() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    fake.hang("PATCH");
+    let began = tokio::time::Instant::now();
+    let target = target(&cluster).until(began + Duration::from_secs(3));
+    let stage: Vec<_> = ["a", "b", "c"].iter().map(|name| config(name, json!({}))).collect();
+    let one_by_one = Policy { concurrency: 1, ..policy() };
+    let report = apply(&target, &stage, &one_by_one, &mut Memory::default()).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+    let texts: Vec<_> = report.failures().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        ["a", "b", "c"].map(|name| format!(
+            "ConfigMap/team/{name} dry-run failed: timed out before the server answered"
+        ))
+    );
+    assert_eq!(fake.take_log().iter().filter(|line| line.starts_with("PATCH")).count(), 1);
+}
+
+#[tokio::test]
 async fn one_object_that_fails_does_not_stop_the_others_unless_told_to() {
     let fake = Fake::new();
     let cluster = fake.cluster();
@@ -265,6 +320,22 @@ async fn an_ignored_difference_is_no_drift_and_survives_another_change() {
     let report = apply(&target(&cluster), &[deployment(1, "b")], &ignoring, &mut Memory::default()).await;
     assert_eq!(actions(&report), [Some(Action::Configured)]);
     assert_eq!(fake.get(path).unwrap()["spec"], json!({"replicas": 5, "image": "b"}));
+}
+
+#[tokio::test]
+async fn a_cluster_scoped_object_with_a_namespace_is_known_again() {
+    let fake = Fake::new();
+    fake.state.lock().unwrap().kinds.push(("example.org", "Zone", "zones", false));
+    let cluster = fake.cluster();
+    let zone = json!({"apiVersion": "example.org/v1", "kind": "Zone", "metadata": {"name": "z", "namespace": "team",
+        "labels": {"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"}}});
+    let stage = [desired(zone)];
+    for action in [Action::Created, Action::Skipped, Action::Skipped] {
+        let report = apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
+        assert_eq!(actions(&report), [Some(action)]);
+        assert_eq!(report.outcomes[0].id.namespace, "", "it has no namespace, whatever stands in it");
+    }
+    assert!(fake.take_log().iter().all(|line| !line.starts_with("DELETE")));
 }
 
 #[tokio::test]

@@ -22,6 +22,12 @@ pub(crate) struct State {
     /// Requests whose `METHOD path` contains the text are answered so instead.
     pub(crate) refusals: Vec<(&'static str, u16, Value)>,
     pub(crate) watchable: bool,
+    /// Requests whose line contains the text are never answered.
+    pub(crate) hangs: Option<&'static str>,
+    /// An object that changes after each time it was read.
+    pub(crate) restless: Option<String>,
+    /// Plural resources that our own identity may list and watch; `None` for all.
+    pub(crate) allowed: Option<Vec<&'static str>>,
     pub(crate) kinds: Vec<(&'static str, &'static str, &'static str, bool)>,
     clock: u64,
     events: Vec<(u64, String, Value)>,
@@ -86,6 +92,24 @@ impl Fake {
         self.changed.notify_waiters();
     }
 
+    /// Stores a change that watches are not told of.
+    pub(crate) fn put_quietly(&self, path: &str, mut object: Value) {
+        let mut state = self.state.lock().unwrap();
+        state.clock += 1;
+        object["metadata"]["resourceVersion"] = json!(state.clock.to_string());
+        state.objects.insert(path.to_owned(), object);
+    }
+
+    /// From now on this object changes after each time it was read.
+    pub(crate) fn restless(&self, path: &str) {
+        self.state.lock().unwrap().restless = Some(path.to_owned());
+    }
+
+    /// From now on such requests are never answered.
+    pub(crate) fn hang(&self, what: &'static str) {
+        self.state.lock().unwrap().hangs = Some(what);
+    }
+
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.state.lock().unwrap().objects.get(path).cloned()
     }
@@ -111,7 +135,10 @@ impl Fake {
         let log = std::mem::take(&mut self.state.lock().unwrap().log);
         log.into_iter()
             .filter(|line| {
-                !line.contains("watch=") && !line.contains("labelSelector") && !line.contains("fieldSelector")
+                !line.contains("watch=")
+                    && !line.contains("reviews")
+                    && !line.contains("labelSelector")
+                    && !line.contains("fieldSelector")
             })
             .collect()
     }
@@ -140,12 +167,25 @@ impl Fake {
         if let Some((_, code, status)) = refusal {
             return reply(code, &status);
         }
+        let hangs = self.state.lock().unwrap().hangs;
+        if hangs.is_some_and(|what| line.contains(what)) {
+            return std::future::pending().await;
+        }
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if path.ends_with("/selfsubjectaccessreviews") {
+            return self.review(body);
+        }
         let patch =
             parts.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
         match parts.method {
             Method::GET if self.is_collection(&path) => self.list(&path, &query),
-            Method::GET => self.get(&path).map_or_else(|| missing(&path), |object| reply(200, &object)),
+            Method::GET => {
+                let found = self.get(&path);
+                if self.state.lock().unwrap().restless.as_ref() == Some(&path) {
+                    found.iter().for_each(|object| self.put_quietly(&path, object.clone()));
+                }
+                found.map_or_else(|| missing(&path), |object| reply(200, &object))
+            }
             Method::PATCH if patch.starts_with("application/apply") => self.apply(&path, &query, body),
             Method::PATCH => self.json_patch(&path, body),
             Method::POST => {
@@ -159,6 +199,14 @@ impl Fake {
             Method::DELETE => self.delete(&path, &body),
             _ => reply(405, &status(405, "MethodNotAllowed", "no")),
         }
+    }
+
+    fn review(&self, mut review: Value) -> Response<Full<bytes::Bytes>> {
+        let wanted = review["spec"]["resourceAttributes"]["resource"].as_str().unwrap().to_owned();
+        let state = self.state.lock().unwrap();
+        let allowed = state.allowed.as_ref().is_none_or(|allowed| allowed.contains(&wanted.as_str()));
+        review["status"] = json!({"allowed": allowed});
+        reply(201, &review)
     }
 
     fn discover(&self, path: &str) -> Option<Value> {
@@ -234,7 +282,7 @@ impl Fake {
         }
     }
 
-    fn apply(&self, path: &str, query: &str, body: Value) -> Response<Full<bytes::Bytes>> {
+    fn apply(&self, path: &str, query: &str, mut body: Value) -> Response<Full<bytes::Bytes>> {
         let space = path
             .strip_prefix("/api/v1/namespaces/")
             .or_else(|| path.split("/namespaces/").nth(1))
@@ -247,6 +295,10 @@ impl Fake {
             return reply(404, &answer);
         }
         let old = self.get(path);
+        let pinned = body["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        if pinned.zip(old.as_ref()).is_some_and(|(pin, old)| old["metadata"]["resourceVersion"] != pin) {
+            return reply(409, &status(409, "Conflict", "the object has been modified"));
+        }
         let mut object = old.clone().unwrap_or_else(|| {
             // Kinds without a spec have no generation either.
             json!({"metadata": if body["spec"].is_object() { json!({"generation": 1}) } else { json!({}) }})
@@ -285,8 +337,8 @@ impl Fake {
         if object["metadata"]["resourceVersion"] != version {
             return reply(409, &status(409, "Conflict", "the object has been modified"));
         }
-        self.put(path, object.clone());
-        reply(200, &object)
+        self.put(path, object);
+        reply(200, &self.get(path).unwrap())
     }
 
     fn delete(&self, path: &str, options: &Value) -> Response<Full<bytes::Bytes>> {

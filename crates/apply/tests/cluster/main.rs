@@ -5,4 +5,5 @@ mod apply;
 mod delete;
 mod fake;
 mod objects;
+mod reach;
 mod watch;

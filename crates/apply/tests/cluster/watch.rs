@@ -19,9 +19,13 @@ async fn a_kind_that_comes_is_signalled_and_applied() {
     let widget = json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "team"}});
     let stage = [desired(widget)];
     apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.org";
+    let mut definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.org"}});
+    fake.put(path, definition.clone());
     fake.state.lock().unwrap().kinds.push(("example.org", "Widget", "widgets", true));
-    fake.put("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.org", json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.org"}}));
+    definition["status"] = json!({"conditions": [{"type": "Established", "status": "True"}]});
+    fake.put(path, definition);
     let signal = tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
     assert_eq!(signal, Signal::Kind { group: "example.org".into(), kind: "Widget".into() });
     let report = apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
@@ -204,4 +208,23 @@ async fn an_object_is_watched_from_the_moment_its_kind_exists() {
         tokio::task::yield_now().await;
     }
     assert!(cluster.known(&widget.id).is_some());
+}
+
+#[tokio::test]
+async fn what_may_not_be_watched_is_not_tried() {
+    let fake = Fake::new();
+    fake.state.lock().unwrap().allowed = Some(vec!["configmaps"]);
+    let cluster = fake.cluster();
+    let lease = cluster.watch_owned([("", "ConfigMap"), ("apps", "Deployment")]);
+    assert!(cluster.synced(&lease, Duration::from_secs(5)).await);
+    assert!(cluster.is_watched("", "ConfigMap") && !cluster.is_denied("", "ConfigMap"));
+    assert!(cluster.is_denied("apps", "Deployment"));
+    let log = std::mem::take(&mut fake.state.lock().unwrap().log);
+    assert!(log.iter().all(|line| !line.contains("deployments")), "{log:?}");
+    assert_eq!(log.iter().filter(|line| line.contains("reviews")).count(), 4, "{log:?}");
+    let again = cluster.watch_owned([("apps", "Deployment")]);
+    drop(lease);
+    assert!(cluster.synced(&again, Duration::from_secs(5)).await);
+    let log = std::mem::take(&mut fake.state.lock().unwrap().log);
+    assert!(log.is_empty(), "the answer is remembered: {log:?}");
 }

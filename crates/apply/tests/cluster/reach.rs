@@ -1,0 +1,77 @@
+//! Clusters that are reached with tokens which are asked for anew.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt as _;
+use sluice_apply::{KubeconfigPolicy, Reach, Remotes, Settings};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::fake::DIALECT;
+
+/// A server that notes who asks, and serves nothing but ConfigMaps.
+async fn server() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let notes = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut text = Vec::new();
+            while !text.ends_with(b"\r\n\r\n") && stream.read_buf(&mut text).await.is_ok_and(|read| read > 0)
+            {
+            }
+            let text = String::from_utf8_lossy(&text).to_lowercase();
+            let told = text.lines().find_map(|line| line.strip_prefix("authorization: "));
+            notes.lock().unwrap().push(told.unwrap_or_default().to_owned());
+            let body = match text.split(' ').nth(1) {
+                Some("/api") => r#"{"kind":"APIVersions","versions":["v1"]}"#,
+                Some("/apis") => r#"{"kind":"APIGroupList","groups":[]}"#,
+                _ => {
+                    r#"{"kind":"APIResourceList","resources":[{"kind":"ConfigMap","name":"configmaps","namespaced":true}]}"#
+                }
+            };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn every_request_carries_the_token_of_its_moment() {
+    let (address, asked) = server().await;
+    let settings = Settings { dialect: DIALECT, override_managers: Vec::new() };
+    let remotes = Remotes::new(settings, KubeconfigPolicy::default());
+    let given = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&given);
+    let bearer = Arc::new(move || {
+        let count = Arc::clone(&count);
+        async move { Ok(format!("token-{}", count.fetch_add(1, Ordering::Relaxed)).into()) }.boxed()
+    });
+    let reach = Reach { address, ca: None, bearer };
+    assert!(remotes.named("prod").is_none());
+    let remote = remotes.reach("prod", &reach).await.unwrap();
+    assert!(remote.is_new);
+    assert!(remotes.named("prod").is_some_and(|remote| !remote.is_new));
+    let found = remote.cluster.resource("", None, "ConfigMap").await.unwrap();
+    assert_eq!(found.plural, "configmaps");
+    let mut asked = asked.lock().unwrap().clone();
+    asked.sort();
+    assert_eq!(asked, ["bearer token-0", "bearer token-1", "bearer token-2"]);
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_had_is_told_in_its_own_words() {
+    let (address, asked) = server().await;
+    let settings = Settings { dialect: DIALECT, override_managers: Vec::new() };
+    let remotes = Remotes::new(settings, KubeconfigPolicy::default());
+    let bearer = Arc::new(|| async { Err("nobody signed in".to_owned()) }.boxed());
+    let remote = remotes.reach("prod", &Reach { address, ca: None, bearer }).await.unwrap();
+    let error = remote.cluster.resource("", None, "ConfigMap").await.unwrap_err().to_string();
+    assert!(error.contains("nobody signed in"), "{error}");
+    assert!(asked.lock().unwrap().is_empty());
+}

@@ -52,6 +52,13 @@ fn refuse(entry: &str) -> Error {
     Error::new(ErrorKind::Remote, format!("remote resources are not supported: '{entry}' is not fetched"))
 }
 
+/// In Flux's words, where a relative path leads out of the tree and nothing else restricts it.
+fn outside(session: &Session<'_>, text: &str, shown: &str) -> Option<Error> {
+    let free = matches!(session.options.load_restrictions, LoadRestrictions::None) && !text.starts_with('/');
+    let root = session.shown(&RelPath::root());
+    free.then(|| bad!("fs-security-constraint read {shown}: path '{shown}' is not in or below '{root}'"))
+}
+
 impl Loader {
     pub(crate) fn at_root(session: &Session<'_>, root: &RelPath) -> Result<Self> {
         let (root, _) = session.directory(root)?;
@@ -65,7 +72,9 @@ impl Loader {
         }
         session.check()?;
         let path = session.place(&self.root, text).map_err(|shown| {
-            bad!("evalsymlink failure on '{shown}' : lstat {shown}: no such file or directory")
+            outside(session, text, &shown).unwrap_or_else(|| {
+                bad!("evalsymlink failure on '{shown}' : lstat {shown}: no such file or directory")
+            })
         })?;
         let (real, kind) = match session.options.load_restrictions {
             LoadRestrictions::None => match session.find(&path) {
@@ -140,7 +149,9 @@ impl Loader {
             return Err(bad!("new root '{text}' cannot be absolute"));
         }
         let path = session.place(&self.root, text).map_err(|shown| {
-            bad!("must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {shown}: no such file or directory")
+            outside(session, text, &shown).unwrap_or_else(|| {
+                bad!("must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {shown}: no such file or directory")
+            })
         })?;
         let (root, shown) =
             session.directory(&path).map_err(|error| error.wrap("must build at directory"))?;

@@ -117,9 +117,17 @@ impl Stage {
     /// # Errors
     /// When it does not come up.
     pub async fn start_kustomize(&mut self) -> Result<()> {
+        self.start_kustomize_with(&[]).await
+    }
+
+    /// Starts kustomize-controller with more flags; it must not be running.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_kustomize_with(&mut self, flags: &[&str]) -> Result<()> {
         let kubeconfig = self.folder.path().join("proxied.kubeconfig");
-        let process =
-            start("kustomize-controller", self.folder.path(), &kubeconfig, &self.id, Vec::new()).await?;
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let process = start("kustomize-controller", self.folder.path(), &kubeconfig, &self.id, flags).await?;
         self.kustomize = Some(process);
         Ok(())
     }

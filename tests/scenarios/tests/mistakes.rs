@@ -195,7 +195,7 @@ async fn a_resource_that_does_not_exist_is_named_by_the_file_that_asks_for_it() 
 async fn a_path_that_does_not_exist_or_leads_out_is_named() {
     let stage = running().await;
     stage.add_kustomization("app", "./nowhere", json!({})).await.unwrap();
-    fails(&stage, "app", "ArtifactFailed", &["nowhere"]).await;
+    fails(&stage, "app", "ArtifactFailed", &["kustomization path not found: stat ", "nowhere"]).await;
     stage.add_kustomization("app", "../../../etc", json!({})).await.unwrap();
     fails(&stage, "app", "ArtifactFailed", &["etc"]).await;
     // Whatever leads out leads back to the root.

@@ -128,6 +128,77 @@ async fn a_new_revision_ends_a_hopeless_wait() {
 }
 
 #[tokio::test]
+async fn with_its_gate_the_end_of_a_wait_is_told() {
+    let mut stage = Stage::start().await.unwrap();
+    stage.kill_kustomize().await.unwrap();
+    stage.start_kustomize_with(&["--feature-gates=CancelHealthCheckOnNewRevision=true"]).await.unwrap();
+    let first = stage.repository.commit("first", &[("app/claim.yaml", Some(CLAIM))]).unwrap();
+    stage.add_source().await.unwrap();
+    stage.add_kustomization("app", "./app", json!({"wait": true, "timeout": "10m"})).await.unwrap();
+    let checking = format!("Running health checks for revision main@sha1:{first} with a timeout of 10m0s");
+    stage
+        .until(&stage.kustomizations(), "app", |object| {
+            condition_text(object, "Healthy", "message") == checking
+        })
+        .await
+        .unwrap();
+    let one = config_map("one", "1");
+    let second = stage.push(&[("app/claim.yaml", None), ("app/one.yaml", Some(&one))]).await.unwrap();
+    stage.ready("app", &second).await.unwrap();
+    let told = format!(
+        "Health checks canceled due to new reconciliation triggered by GitRepository/{}/apps",
+        stage.namespace
+    );
+    stage.event("Kustomization", "app", "HealthCheckCanceled", &[told.as_str()]).await.unwrap();
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_definition_that_goes_is_told_and_waited_for() {
+    let stage = Stage::start().await.unwrap();
+    let word = format!("gone{}", std::process::id());
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{word}s.order.example.com")},
+        "spec": {"group": "order.example.com", "scope": "Namespaced", "names": {"plural": format!("{word}s"), "kind": format!("G{word}")},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    let thing = format!(
+        "apiVersion: order.example.com/v1\nkind: G{word}\nmetadata: {{name: thing}}\nspec: {{x: 1}}\n"
+    );
+    stage.apply(&definition).await.unwrap();
+    let commit = stage.repository.commit("first", &[("app/thing.yaml", Some(&thing))]).unwrap();
+    stage.add_source().await.unwrap();
+    stage.add_kustomization("app", "./app", json!({"retryInterval": "30m"})).await.unwrap();
+    stage.ready("app", &commit).await.unwrap();
+    let resource = kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    let definitions = objects(&stage.client, &resource, "");
+    let name = format!("{word}s.order.example.com");
+    definitions.delete(&name, &DeleteParams::default()).await.unwrap();
+    stage.until_gone(&definitions, &name).await.unwrap();
+    let missing = format!("no matches for kind \"G{word}\" in version \"order.example.com/v1\"");
+    stage
+        .until(&stage.kustomizations(), "app", |object| {
+            condition_text(object, "Ready", "status") == "False"
+                && condition_text(object, "Ready", "message").contains(&missing)
+        })
+        .await
+        .unwrap();
+    stage.apply(&definition).await.unwrap();
+    stage.ready("app", &commit).await.unwrap();
+    assert!(
+        stage
+            .api("order.example.com/v1", &format!("G{word}"), &format!("{word}s"))
+            .get("thing")
+            .await
+            .is_ok()
+    );
+    stage.kustomizations().delete("app", &DeleteParams::default()).await.unwrap();
+    stage.until_gone(&stage.kustomizations(), "app").await.unwrap();
+    definitions.delete(&name, &DeleteParams::default()).await.unwrap();
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn whoever_waits_holds_up_nobody() {
     let stage = Stage::start().await.unwrap();
     let one = config_map("one", "1");

@@ -127,6 +127,25 @@ fn the_spec_overrides_names_and_appends_patches_and_components() {
 }
 
 #[test]
+fn components_of_the_spec_come_last_and_missing_ones_may_all_be_left_out() {
+    let components = |spec: &[&str], ignore_missing_components| {
+        let overrides = Overrides {
+            components: spec.iter().map(|&path| path.into()).collect(),
+            ignore_missing_components,
+            ..Overrides::default()
+        };
+        let files = [
+            ("app/kustomization.yaml", "resources: [a]\ncomponents: [../d]\n"),
+            ("c/kustomization.yaml", ""),
+        ];
+        prepared(&files, &overrides).unwrap().0["components"].clone()
+    };
+    assert_eq!(components(&["../c"], false), json!(["../d", "../c"]));
+    assert_eq!(components(&["../gone", "../lost"], true), json!(["../d"]));
+    assert_eq!(components(&["../gone"], false), json!(["../d", "../gone"]));
+}
+
+#[test]
 fn only_local_relative_components_are_taken() {
     for path in ["HTTPS://x/y", "git::x", "gh:a/b", "git@h:x", "GitHub.com/a/b", "/abs", "file:///abs"] {
         let overrides = Overrides { components: vec![path.into()], ..Overrides::default() };

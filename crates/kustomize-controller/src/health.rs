@@ -87,7 +87,9 @@ pub(crate) fn foresee(site: &Site<'_>, work: &Work) -> Option<HealthWatch> {
     let everything = matches!(site.request.checks, Checks::Everything) && work.checking.is_none();
     let members = work.stages.iter().flat_map(|(_, members)| members);
     let checks = members.map(|desired| Check { id: desired.id.clone(), owned: true, vanishes: false });
-    everything.then(|| site.target.watch_health(checks.collect(), site.request.rules.clone()))
+    everything.then(|| {
+        site.target.watch_health(checks.collect(), site.request.rules.clone(), policy::owner(site.request))
+    })
 }
 
 /// The checks of listed objects.

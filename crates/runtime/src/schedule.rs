@@ -45,7 +45,7 @@ pub(crate) struct Times {
     pub(crate) retry_interval: Option<Duration>,
 }
 
-/// The next turn after this verdict. `failures` counts this one; `roll` is a random number in `0.0..1.0`.
+/// The next turn after this verdict. Whatever its times say, no object keeps a worker busy alone. `failures` counts this one; `roll` is a random number in `0.0..1.0`.
 pub(crate) fn next(
     verdict: &Verdict,
     times: Times,
@@ -57,13 +57,15 @@ pub(crate) fn next(
         Verdict::Ready { .. } if times.interval.is_zero() => None,
         Verdict::Ready { .. } => {
             let spread = f64::from(pacing.jitter_percent.min(99)) / 100.0;
-            Some((times.interval.mul_f64(1.0 + spread * (2.0 * roll - 1.0)), Trigger::Interval))
+            let interval = times.interval.max(pacing.min_retry);
+            Some((interval.mul_f64(1.0 + spread * (2.0 * roll - 1.0)), Trigger::Interval))
         }
         Verdict::Waiting { again, .. } => Some((*again, Trigger::Retry)),
         Verdict::Failed { retry: Retry::OnChange, .. } => Some((STALLED, Trigger::Interval)),
         Verdict::Failed { retry: Retry::After(delay), .. } => Some(((*delay).min(OBEDIENT), Trigger::Retry)),
         Verdict::Failed { retry: Retry::Backoff, .. } => {
-            Some((times.retry_interval.unwrap_or_else(|| backoff(pacing, failures)), Trigger::Retry))
+            let wanted = times.retry_interval.map(|retry| retry.max(pacing.min_retry));
+            Some((wanted.unwrap_or_else(|| backoff(pacing, failures)), Trigger::Retry))
         }
         Verdict::Again => Some((doubled(OVERTAKEN, failures).min(OVERTAKEN_OFTEN), Trigger::Retry)),
         Verdict::Released => None,
@@ -125,11 +127,15 @@ mod tests {
         let every_minute = Times { interval: seconds(60), retry_interval: None };
         let fixed = Times { interval: seconds(60), retry_interval: Some(seconds(7)) };
         let never = Times { interval: Duration::ZERO, retry_interval: None };
+        let greedy = Times { interval: Duration::from_nanos(1), retry_interval: Some(Duration::ZERO) };
+        let least = Duration::from_millis(750);
         let ready = Verdict::ready(SUCCEEDED, "");
         for (verdict, times, failures, roll, expected) in [
             (ready.clone(), every_minute, 0, 0.5, Some((seconds(60), Trigger::Interval))),
             (ready.clone(), every_minute, 0, 0.0, Some((seconds(57), Trigger::Interval))),
             (ready.clone(), every_minute, 0, 1.0, Some((seconds(63), Trigger::Interval))),
+            (ready.clone(), greedy, 0, 0.5, Some((least, Trigger::Interval))),
+            (failed(Retry::Backoff), greedy, 1, 0.5, Some((least, Trigger::Retry))),
             (ready, never, 0, 0.5, None),
             (waiting, every_minute, 0, 0.5, Some((seconds(30), Trigger::Retry))),
             (

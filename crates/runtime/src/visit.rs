@@ -31,6 +31,8 @@ use crate::telemetry::Telemetry;
 
 /// A wait that is shorter than this is nobody's business.
 const QUIET: Duration = Duration::from_secs(2);
+/// A parked object rests this long at least, whatever its times say.
+const BREATH: Duration = Duration::from_millis(50);
 /// What a cancelled pass may still take before it is dropped.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -285,7 +287,7 @@ where
             Verdict::Again => self.tell(&latest, notes, false),
             Verdict::Released => return self.release(key, latest, notes).await,
             Verdict::Waiting { readiness, again, .. } => {
-                let (readiness, until) = (*readiness, Instant::now() + *again);
+                let (readiness, until) = (*readiness, Instant::now() + (*again).max(BREATH));
                 self.tell(&latest, notes, news(latest.status(), &report.verdict));
                 return self.park(key, report, latest, readiness, until).await;
             }

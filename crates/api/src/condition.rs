@@ -94,11 +94,6 @@ impl Condition {
     pub fn is_true(&self) -> bool {
         self.status == ConditionStatus::True
     }
-
-    /// True when it does not hold (which is not the same as not being known).
-    pub fn is_false(&self) -> bool {
-        self.status == ConditionStatus::False
-    }
 }
 
 /// Finds a condition by type.

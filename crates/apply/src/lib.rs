@@ -68,9 +68,6 @@ pub use kinds::Resource;
 pub use kubeconfig::{KubeconfigError, KubeconfigPolicy, server_of};
 pub use live::{Fingerprint, Seen, Settings};
 pub use remote::{Remote, Remotes};
-pub use report::{
-    Action, Deletion, Encrypted, Fate, Gone, Missing, Outcome, Policy, Release, Removal, Report,
-    refuse_encrypted,
-};
+pub use report::{Action, Deletion, Fate, Gone, Missing, Outcome, Policy, Release, Removal, Report};
 pub use sluice_manifest::ObjectId;
 pub use watch::{Change, Signal, WatchLease};

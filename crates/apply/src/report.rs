@@ -250,35 +250,3 @@ impl Deletion {
         self.outcomes.iter().filter_map(|removal| Some((&removal.id, removal.action()?)))
     }
 }
-
-/// A set of objects of which none may be written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{subject} is SOPS encrypted, configuring decryption is required for this secret to be reconciled")]
-pub struct Encrypted {
-    /// The Secret.
-    pub subject: String,
-}
-
-/// Refuses a set in which a Secret is still encrypted; to be asked about the whole set before its
-/// first write. A Secret with the annotation `<group>/decrypt: disabled` is meant to stay so.
-///
-/// # Errors
-/// Names the first such Secret.
-pub fn refuse_encrypted<'a>(
-    objects: impl IntoIterator<Item = &'a crate::Desired>,
-    dialect: &crate::Dialect,
-) -> Result<(), Encrypted> {
-    for desired in objects {
-        let encrypted = desired.is_secret() && desired.object().value().get("sops").is_some();
-        if encrypted && !desired.controls(dialect).decrypt_disabled {
-            return Err(Encrypted { subject: desired.id.subject() });
-        }
-    }
-    Ok(())
-}
-
-impl sluice_types::Classify for Encrypted {
-    fn retry(&self) -> sluice_types::Retry {
-        sluice_types::Retry::Backoff
-    }
-}

@@ -43,11 +43,6 @@ impl ObjectId {
         }
         Subject(self).to_string()
     }
-
-    /// Group and kind alone.
-    pub fn group_kind(&self) -> GroupKind {
-        GroupKind { group: self.group.clone(), kind: self.kind.clone() }
-    }
 }
 
 /// Writes `<namespace>_<name>_<group>_<Kind>`, with `:` of RBAC names as `__`.

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use futures::{Stream, StreamExt};
 use kube::api::Api;
-use kube::core::{DynamicResourceScope, NamespaceResourceScope};
+use kube::core::NamespaceResourceScope;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde::de::DeserializeOwned;
 
@@ -28,17 +28,6 @@ impl WatchScope {
         match &self.namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
-        }
-    }
-
-    /// As [`WatchScope::api`], for a kind that is only known at run time.
-    pub fn api_with<K>(&self, client: kube::Client, resource: &K::DynamicType) -> Api<K>
-    where
-        K: kube::Resource<Scope = DynamicResourceScope>,
-    {
-        match &self.namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, resource),
-            None => Api::all_with(client, resource),
         }
     }
 

@@ -87,11 +87,6 @@ impl<F: Files> Recording<F> {
         Self { inner, set: Mutex::default() }
     }
 
-    /// What was read so far.
-    pub fn read_set(&self) -> ReadSet {
-        self.set.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Ends the recording.
     pub fn finish(self) -> ReadSet {
         self.set.into_inner().unwrap_or_else(PoisonError::into_inner)

@@ -122,11 +122,10 @@ fn texts_and_lists_stop_growing_before_memory_ends() {
     let numbers = |count: u32| Value::Array((0..count).map(|n| json!(n)).collect());
     let (list, long) = (numbers(200), numbers(1_500));
     let tenfold = ".replace('a', 'aaaaaaaaaa')".repeat(12);
-    let sum = vec!["big"; 900].join(" + ");
-    let listed = vec!["big"; 900].join(", ");
+    let sum = ["big"; 900].join(" + ");
+    let listed = ["big"; 900].join(", ");
     // In brackets, so that it is nested no deeper than allowed.
-    let balanced =
-        format!("size({}) > 0", vec![format!("({})", vec!["big"; 10].join(" + ")); 10].join(" + "));
+    let balanced = format!("size({}) > 0", vec![format!("({})", ["big"; 10].join(" + ")); 10].join(" + "));
     for text in [
         format!("'a'{tenfold}.size() > 0"),
         "big.replace('a', big).size() > 0".to_owned(),

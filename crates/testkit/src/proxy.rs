@@ -256,9 +256,14 @@ impl Proxy {
         self.shared.plan().rules = rules;
     }
 
-    /// Requests that the rules still wait for; zero when every fault has struck.
-    pub fn faults_left(&self) -> u64 {
-        self.shared.plan().rules.iter().map(|rule| rule.times).sum()
+    /// Waits until every fault of the rules has struck.
+    pub async fn struck(&self) {
+        let mut logged = self.shared.logged.subscribe();
+        while self.shared.plan().rules.iter().any(|rule| rule.times > 0) {
+            if logged.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Starts or ends chaos.

@@ -3,7 +3,7 @@
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
-use sluice_scenarios::{Stage, config_map, ending};
+use sluice_scenarios::{LIMIT, Stage, config_map, ending};
 use sluice_testkit::proxy::Chaos;
 use sluice_testkit::waiting::{condition_text, text};
 use sluice_testkit::{Fault, Rule};
@@ -19,13 +19,18 @@ async fn applied() -> Stage {
     stage
 }
 
+/// Sees that the story was about something: every fault befell a request.
+async fn struck(stage: &Stage) {
+    tokio::time::timeout(LIMIT, stage.proxy.struck()).await.expect("every fault strikes");
+}
+
 /// Pushes a second step and sees it arrive.
 async fn next_step_arrives(stage: &Stage) {
     let one = config_map("one", "2");
     let commit = stage.push(&[("app/one.yaml", Some(&one))]).await.unwrap();
     stage.ready("app", &commit).await.unwrap();
     assert_eq!(text(&stage.config_maps().get("one").await.unwrap(), "/data/step"), "2");
-    assert_eq!(stage.proxy.faults_left(), 0, "some faults never struck");
+    struck(&stage).await;
 }
 
 #[tokio::test]
@@ -133,7 +138,7 @@ async fn a_status_that_could_not_be_written_is_written_later_and_whole() {
     let third = stage.push(&[("app/two.yaml", None)]).await.unwrap();
     let ready = stage.ready("app", &third).await.unwrap();
     stage.until_gone(&stage.config_maps(), "two").await.unwrap();
-    assert_eq!(stage.proxy.faults_left(), 0, "some faults never struck");
+    struck(&stage).await;
     let entries =
         ready.data.pointer("/status/inventory/entries").and_then(serde_json::Value::as_array).unwrap();
     assert_eq!(entries.len(), 1, "what was pruned has left the inventory: {entries:?}");

@@ -16,6 +16,7 @@ mod mirror;
 mod mirrors;
 mod object;
 mod pack;
+mod reader;
 mod reference;
 mod remote;
 mod snapshot;

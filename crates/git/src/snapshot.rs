@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use gix::ObjectId;
 use sluice_tree::{Entry, Error as TreeError, Files, Kind};
 use sluice_types::RelPath;
 
 use crate::depot::{self, Depot};
+use crate::reader::Reader;
 
 /// A commit's files as they lie in the object database; nothing is checked out. The objects stay
 /// on disk for as long as the snapshot lives.
@@ -28,48 +29,6 @@ struct Folder {
     entries: BTreeMap<String, Kind>,
     /// The tree's id, as long as everything in it is shown.
     id: Option<[u8; 20]>,
-}
-
-/// A view of a depot that is given up now and then, because what was read through it stays mapped,
-/// and counts as our memory, for as long as it lives.
-struct Reader {
-    depot: Arc<Depot>,
-    view: Mutex<View>,
-}
-
-#[derive(Default)]
-struct View {
-    store: Option<Arc<gix::odb::Store>>,
-    /// Handles that were used before, whose buffers are warm.
-    idle: Vec<gix::odb::HandleArc>,
-    read: usize,
-}
-
-/// Bytes read through one view.
-const VIEW: usize = 16 << 20;
-
-impl Reader {
-    fn read(&self, id: &ObjectId, limit: u64) -> Result<Vec<u8>, depot::ReadError> {
-        let lock = || self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        let (store, handle) = {
-            let mut view = lock();
-            if view.read > VIEW {
-                *view = View::default();
-            }
-            let store = match &view.store {
-                Some(store) => store.clone(),
-                None => view.store.insert(self.depot.open()?).clone(),
-            };
-            (store.clone(), view.idle.pop().unwrap_or_else(|| store.to_cache_arc()))
-        };
-        let (_, bytes) = self.depot.find(&handle, id, limit)?;
-        let mut view = lock();
-        if view.store.as_ref().is_some_and(|current| Arc::ptr_eq(current, &store)) {
-            view.idle.push(handle);
-            view.read += bytes.len();
-        }
-        Ok(bytes)
-    }
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -109,7 +68,7 @@ impl Snapshot {
     }
 
     pub(crate) fn add_depot(&mut self, depot: Arc<Depot>) -> usize {
-        self.depots.push(Reader { depot, view: Mutex::default() });
+        self.depots.push(Reader::new(depot));
         self.depots.len() - 1
     }
 
@@ -159,7 +118,7 @@ impl Files for Snapshot {
         };
         let reader = self.depots.get(blob.depot).ok_or_else(|| TreeError::NotFound(path.clone()))?;
         match reader.read(&ObjectId::from(blob.id), self.limit) {
-            Ok(bytes) => Ok(bytes.into()),
+            Ok((_, bytes)) => Ok(bytes.into()),
             Err(depot::ReadError::TooLarge) => {
                 Err(TreeError::TooLarge { path: path.clone(), limit: self.limit })
             }

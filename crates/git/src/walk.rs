@@ -13,6 +13,7 @@ use crate::checkout::Skipped;
 use crate::depot::{self, Depot};
 use crate::error::Error;
 use crate::object;
+use crate::reader::Reader;
 use crate::snapshot::Snapshot;
 
 /// Directories may nest so deep.
@@ -67,8 +68,8 @@ impl Walk {
         commit: ObjectId,
         prefix: &RelPath,
     ) -> Result<Branches, Error> {
-        let handle = depot.handle();
-        let read = |id: ObjectId| depot.find(&handle, &id, depot::STRUCTURE).map_err(Error::from);
+        let reader = Reader::new(depot.clone());
+        let read = |id: ObjectId| reader.read(&id, depot::STRUCTURE).map_err(Error::from);
         let (_, raw) = read(commit)?;
         let malformed = |path: &RelPath| hostile(commit, path.as_str(), "is malformed");
         let root = object::links(&raw).ok_or_else(|| malformed(prefix))?.tree;

@@ -8,7 +8,7 @@ use gix::{ObjectId, hash};
 use super::{PackError, collision};
 
 /// Pieces that wait to be hashed.
-pub(super) const WAITING: usize = 64;
+pub(super) const WAITING: usize = 16;
 /// Packs of fewer objects are not worth a thread.
 pub(super) const FEW: u32 = 64;
 

@@ -23,7 +23,7 @@ use gix::{ObjectId, oid};
 
 use crate::error::Error;
 use crate::mirror::lock;
-use crate::pack::{Pack, PackError};
+use crate::pack::{Outside, Pack, PackError};
 use crate::wire::describe;
 
 /// Packs up to these sizes become loose objects, so that a thousand one-file commits do not
@@ -322,11 +322,7 @@ impl Depot {
     }
 
     /// Writes a pack's objects one by one.
-    fn scatter(
-        &self,
-        pack: &Pack,
-        outside: &dyn Fn(&ObjectId) -> Option<(Kind, Vec<u8>)>,
-    ) -> Result<u64, PackError> {
+    fn scatter(&self, pack: &Pack, outside: Outside<'_>) -> Result<u64, PackError> {
         let target = loose::Store::at(self.dir.join("objects"), gix::hash::Kind::Sha1);
         let mut added = 0;
         pack.objects(outside, |kind, id, bytes| {

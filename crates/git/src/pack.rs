@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use gix::objs::Kind;
 use gix::{ObjectId, hash};
 
+pub(crate) use resolve::Outside;
+
 /// An object of a pack, as it lies there.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {

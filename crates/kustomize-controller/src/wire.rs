@@ -68,15 +68,20 @@ async fn sources(context: Arc<Context>, mut news: mpsc::Receiver<SourceKey>) {
             let mut all = context.handle.list();
             all.retain(|object| SourceKey::of(object) == key);
             order::by_dependencies(&mut all);
+            let mut moved = Vec::new();
             for object in all {
                 let own = Key::of(&*object);
                 let applied =
                     object.status.as_ref().and_then(|status| status.facts.last_applied_revision.as_deref());
                 match context.sessions.news(&own, applied, artifact, index.as_deref()) {
                     News::Nothing => {}
-                    News::Revision => context.handle.enqueue(&own, Urgency::Moved),
+                    News::Revision => moved.push(own),
                     News::Content => context.handle.enqueue(&own, Urgency::Fresh),
                 }
+            }
+            // Only now: the workers would be taken before it is known who needs them most.
+            for own in moved {
+                context.handle.enqueue(&own, Urgency::Moved);
             }
             context.handle.wake(&source_key(&key));
         });

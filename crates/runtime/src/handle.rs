@@ -44,6 +44,9 @@ impl fmt::Display for Key {
 /// What goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
+    /// What it waited for has come. It had its turn before: to end it first keeps little in memory and makes
+    /// somebody ready, where another beginning only makes one more wait.
+    Awaited,
     /// Something is to be applied or fetched.
     Fresh,
     /// Only a revision moves.
@@ -129,7 +132,7 @@ impl<K: Managed> Handle<K> {
     /// Runs the objects that are parked on this key. Costs next to nothing when there are none.
     pub fn wake(&self, wake: &WakeKey) {
         for key in self.shared.parking.wake(wake) {
-            self.shared.queue.add(&key, Urgency::Fresh, Trigger::Wake);
+            self.shared.queue.add(&key, Urgency::Awaited, Trigger::Wake);
         }
     }
 

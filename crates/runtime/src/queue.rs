@@ -1,5 +1,5 @@
 //! The queue of a driver: one entry per object, never the same object twice at once, fair between
-//! namespaces, fresh changes first.
+//! namespaces, what waited and fresh changes first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,10 @@ use crate::scope::Trigger;
 
 /// Every so many turns the least urgent object goes first, so that a flood cannot starve it.
 const MERCY: u64 = 16;
+/// While a fresh change is on its way, so many others run beside it: they share the API server with it.
+const BESIDE: usize = 4;
+/// For so long after it began: one that takes its time leaves the others theirs.
+const HEAD_START: Duration = Duration::from_millis(500);
 
 /// One object whose turn it is.
 #[derive(Debug)]
@@ -49,7 +53,11 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     slots: HashMap<Key, Slot>,
-    lanes: [Lane; 3],
+    lanes: [Lane; 4],
+    /// Turns in progress, by urgency.
+    running: [usize; 4],
+    /// When the newest turn of a fresh change began.
+    freshest: Option<Instant>,
     due: BTreeMap<(Instant, u64), (Key, Trigger)>,
     serial: u64,
     turn: u64,
@@ -66,7 +74,7 @@ struct Slot {
 enum Place {
     Idle,
     Queued { urgency: Urgency, trigger: Trigger, since: Instant },
-    Running { since: Instant, cancel: CancellationToken, next: Option<(Urgency, Trigger)> },
+    Running { urgency: Urgency, since: Instant, cancel: CancellationToken, next: Option<(Urgency, Trigger)> },
 }
 
 /// The queued objects of one urgency: namespaces take turns.
@@ -123,11 +131,13 @@ impl Queue {
             let moved = self.moved.notified();
             let due = {
                 let mut state = lock(&self.state);
-                state.promote(Instant::now());
-                if let Some(work) = state.pop() {
+                let now = Instant::now();
+                state.promote(now);
+                if let Some(work) = state.pop(now) {
                     return work;
                 }
-                state.due.keys().next().map(|(at, _)| *at)
+                let due = state.due.keys().next().map(|(at, _)| *at);
+                due.into_iter().chain(state.held_until(now)).min()
             };
             match due {
                 Some(at) => tokio::select! {
@@ -143,11 +153,12 @@ impl Queue {
     pub(crate) fn finish(&self, key: &Key, next: Option<(Duration, Trigger)>) {
         let mut state = lock(&self.state);
         let Some(slot) = state.slots.get_mut(key) else { return };
-        let again = match &mut slot.place {
-            Place::Running { next, .. } => next.take(),
+        let (urgency, again) = match &mut slot.place {
+            Place::Running { urgency, next, .. } => (*urgency, next.take()),
             _ => return,
         };
         slot.place = Place::Idle;
+        state.running[urgency as usize] -= 1;
         match (again, next) {
             (Some((urgency, trigger)), _) => state.add(key, urgency, trigger),
             (None, Some((delay, trigger))) => {
@@ -274,19 +285,36 @@ impl State {
         }
     }
 
-    fn pop(&mut self) -> Option<Work> {
+    /// Until when only what is urgent gets a turn.
+    fn held_until(&self, now: Instant) -> Option<Instant> {
+        let [awaited, fresh, moved, visits] = self.running;
+        let crowded = awaited + fresh > 0 && moved + visits >= BESIDE;
+        self.freshest.filter(|_| crowded).map(|began| began + HEAD_START).filter(|end| *end > now)
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<Work> {
         self.turn += 1;
-        let order = if self.turn.is_multiple_of(MERCY) { [2, 1, 0] } else { [0, 1, 2] };
-        for lane in order {
+        let order: &[usize] = if self.held_until(now).is_some() {
+            &[0, 1]
+        } else if self.turn.is_multiple_of(MERCY) {
+            &[3, 2, 1, 0]
+        } else {
+            &[0, 1, 2, 3]
+        };
+        for &lane in order {
             while let Some(key) = self.lanes[lane].pop() {
                 let Some(slot) = self.slots.get_mut(&key) else { continue };
                 let Place::Queued { urgency, trigger, since } = slot.place else { continue };
                 if urgency as usize != lane {
                     continue;
                 }
-                let (now, cancel) = (Instant::now(), CancellationToken::new());
-                slot.place = Place::Running { since: now, cancel: cancel.clone(), next: None };
+                let cancel = CancellationToken::new();
+                slot.place = Place::Running { urgency, since: now, cancel: cancel.clone(), next: None };
                 self.depth -= 1;
+                self.running[lane] += 1;
+                if urgency <= Urgency::Fresh {
+                    self.freshest = Some(now);
+                }
                 return Some(Work { key, trigger, waited: now.duration_since(since), cancel });
             }
         }

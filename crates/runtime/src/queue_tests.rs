@@ -23,18 +23,19 @@ async fn namespaces_take_turns_however_many_objects_one_of_them_has() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fresh_changes_go_first_and_an_object_moves_up_with_its_urgency() {
+async fn what_waited_and_fresh_changes_go_first_and_an_object_moves_up_with_its_urgency() {
     let queue = Queue::default();
     queue.add(&key("a/visit"), Urgency::Visit, Trigger::Interval);
     queue.add(&key("a/moved"), Urgency::Moved, Trigger::Source);
     queue.add(&key("a/fresh"), Urgency::Fresh, Trigger::Spec);
     queue.add(&key("a/visit2"), Urgency::Visit, Trigger::Interval);
     queue.add(&key("a/visit2"), Urgency::Fresh, Trigger::Requested);
+    queue.add(&key("a/awaited"), Urgency::Awaited, Trigger::Wake);
     let mut order = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..5 {
         order.push(take(&queue).await);
     }
-    assert_eq!(order, ["a/fresh", "a/visit2", "a/moved", "a/visit"]);
+    assert_eq!(order, ["a/awaited", "a/fresh", "a/visit2", "a/moved", "a/visit"]);
     assert_eq!(queue.load().depth, 0);
 }
 
@@ -50,6 +51,35 @@ async fn a_flood_of_fresh_changes_does_not_starve_a_visit() {
         position += 1;
     }
     assert!(position < 2 * MERCY, "{position}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_others_run_beside_a_fresh_change_and_all_of_them_after_it() {
+    let queue = Queue::default();
+    for number in 0..2 * BESIDE {
+        queue.add(&key(&format!("a/{number}")), Urgency::Moved, Trigger::Source);
+    }
+    queue.add(&key("a/fresh"), Urgency::Fresh, Trigger::Source);
+    assert_eq!(take(&queue).await, "a/fresh");
+    for _ in 0..BESIDE {
+        assert_ne!(take(&queue).await, "a/fresh");
+    }
+    let begun = Instant::now();
+    assert!(
+        tokio::time::timeout(HEAD_START / 2, queue.next()).await.is_err(),
+        "the fresh change is on its way"
+    );
+    take(&queue).await;
+    assert_eq!(begun.elapsed(), HEAD_START, "it takes its time, and leaves the others theirs");
+    queue.add(&key("a/fresh2"), Urgency::Fresh, Trigger::Source);
+    assert_eq!(take(&queue).await, "a/fresh2");
+    for name in ["a/fresh", "a/fresh2"] {
+        queue.finish(&key(name), None);
+    }
+    for _ in 1..BESIDE {
+        take(&queue).await;
+    }
+    assert_eq!(queue.load().depth, 0);
 }
 
 #[tokio::test(start_paused = true)]

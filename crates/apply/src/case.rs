@@ -64,7 +64,8 @@ impl<'a> Payload<'a> {
     fn new(object: &'a Value) -> Self {
         let is_owned = object.get("metadata").is_some_and(|metadata| metadata.get("managedFields").is_some());
         let mut object = Cow::Borrowed(object);
-        if is_owned && let Some(metadata) = object.to_mut().get_mut("metadata").and_then(Value::as_object_mut) {
+        if is_owned && let Some(metadata) = object.to_mut().get_mut("metadata").and_then(Value::as_object_mut)
+        {
             metadata.remove("managedFields");
         }
         Self(object)

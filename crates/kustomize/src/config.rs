@@ -3,8 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use crate::error::{Result, bad};
-use crate::fieldspec::{FieldSpec, merge_all};
+use crate::fieldspec::{FieldSpec, merge_all, merge_one};
 use crate::id::Gvk;
+use crate::kustomization::Label;
 use crate::sort::sort_key;
 use crate::tables;
 
@@ -195,4 +196,20 @@ pub(crate) fn specs_from_json(value: Option<&serde_json::Value>) -> Result<Vec<F
             })
         })
         .collect()
+}
+
+/// The fields one entry of `labels` is for.
+pub(crate) fn label_fields(label: &Label, config: &Config) -> Result<Vec<FieldSpec>> {
+    let mut fields = specs_from_json(Some(&label.fields))?;
+    merge_all(&mut fields, &config.labels)?;
+    if label.include_selectors {
+        merge_all(&mut fields, &config.common_labels)?;
+        return Ok(fields);
+    }
+    if label.include_templates {
+        merge_all(&mut fields, &config.template_labels)
+            .map_err(|e| e.wrap("failed to merge template fieldSpec"))?;
+    }
+    merge_one(&mut fields, &FieldSpec::anywhere("metadata/labels", true))?;
+    Ok(fields)
 }

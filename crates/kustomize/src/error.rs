@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use crate::places::Place;
+
 /// What class of failure an [`Error`] belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -19,13 +21,19 @@ pub enum ErrorKind {
 }
 
 /// A failed build, told in the words kustomize v5.8.1 would use where it has some.
+/// The place follows in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{message}{}", self.details())]
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    file: Option<String>,
+    place: Option<Box<Place>>,
+    /// What is wrong, where upstream leaves it out.
+    reason: Option<Box<str>>,
+    /// The line of the file to be noted later.
     line: Option<u32>,
+    /// The kustomization file that asks for the one in `place`.
+    asked_by: Option<Box<Place>>,
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -33,7 +41,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of the given class.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), file: None, line: None }
+        Self { kind, message: message.into(), reason: None, place: None, line: None, asked_by: None }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -49,14 +57,47 @@ impl Error {
         self.kind
     }
 
+    /// The same with the tree's root put before the names of files.
+    pub fn under(mut self, root: &str) -> Self {
+        for place in [&mut self.place, &mut self.asked_by].into_iter().flatten() {
+            place.file.insert_str(0, root);
+        }
+        self
+    }
+
+    /// What is wrong in upstream's words, without the place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The file the failure was found in, where known, as a path from the root of the tree.
     pub fn file(&self) -> Option<&str> {
-        self.file.as_deref()
+        self.place.as_ref().map(|place| place.file.as_str())
     }
 
     /// The line in that file, from 1, where known.
     pub fn line(&self) -> Option<u32> {
-        self.line
+        self.place.as_ref().and_then(|place| place.line)
+    }
+
+    fn details(&self) -> String {
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        match (&self.place, &self.asked_by) {
+            (None, _) => reason,
+            (Some(place), None) => format!("{reason} ({place})"),
+            (Some(place), Some(by)) => format!("{reason} ({place}, named by {by})"),
+        }
+    }
+
+    /// The same failure as one of another class.
+    pub(crate) fn of_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// Notes the line of a file that is not known yet.
+    pub(crate) fn at_line(mut self, line: Option<u32>) -> Self {
+        self.line = self.line.or(line.filter(|line| *line != 0));
+        self
     }
 
     /// Puts an outer layer's words in front.
@@ -73,9 +114,50 @@ impl Error {
 
     /// Notes the place, unless a more precise one is known.
     pub(crate) fn located(mut self, file: &str, line: Option<u32>) -> Self {
-        if self.file.is_none() {
-            self.file = Some(file.to_owned());
-            self.line = line.or(self.line);
+        if self.place.is_none() {
+            self.place = Some(Box::new(Place { file: file.to_owned(), line: line.or(self.line) }));
+        }
+        self
+    }
+
+    /// Notes which kustomization file led here, unless one is known; it is the place itself if there is none.
+    pub(crate) fn asked_by(mut self, file: &str, line: impl FnOnce() -> Option<u32>) -> Self {
+        let by = || Box::new(Place { file: file.to_owned(), line: line() });
+        match &self.place {
+            None => self.place = Some(by()),
+            Some(place) if place.file == file || self.asked_by.is_some() => {}
+            Some(_) => self.asked_by = Some(by()),
+        }
+        self
+    }
+
+    /// Adds what upstream does not tell, and the line of it.
+    pub(crate) fn because(mut self, reason: &Self) -> Self {
+        self.reason = Some(reason.message.as_str().into());
+        self.at_line(reason.line)
+    }
+
+    /// Turns lines of a file that was rewritten before it was read into those of the file itself.
+    pub(crate) fn with_lines_of(mut self, file: &str, line_of: impl Fn(u32) -> Option<u32>) -> Self {
+        for place in [&mut self.place, &mut self.asked_by].into_iter().flatten() {
+            if place.file == file {
+                place.line = place.line.and_then(&line_of);
+            }
+        }
+        self
+    }
+
+    /// Leaves a file unmentioned that nobody can open.
+    pub(crate) fn without_file(mut self, file: &str) -> Self {
+        self.asked_by = self.asked_by.filter(|place| place.file != file);
+        self.place = self.place.filter(|place| place.file != file);
+        self
+    }
+
+    /// Takes over where another failure was found, unless this one knows its place.
+    pub(crate) fn or_place_of(mut self, other: Error) -> Self {
+        if self.place.is_none() {
+            self.place = other.place;
         }
         self
     }

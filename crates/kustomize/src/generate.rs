@@ -10,6 +10,7 @@ use crate::kustomization::{Generator, GeneratorOptions};
 use crate::loader::Loader;
 use crate::node;
 use crate::resource::{Behavior, Resource};
+use crate::resources::quote;
 use crate::session::Session;
 
 /// Puts a kustomization's options under a generator's own.
@@ -78,12 +79,16 @@ fn file_source(source: &str) -> Result<(&str, &str)> {
     match source.matches('=').count() {
         0 => Ok((source.trim_end_matches('/').rsplit('/').next().unwrap_or(source), source)),
         1 => match source.split_once('=') {
-            Some(("", path)) => Err(bad!("key name for file path {path} missing")),
-            Some((key, "")) => Err(bad!("file path for key name {key} missing")),
+            Some(("", path)) => {
+                Err(bad!("missing key name for file path {} in source {}", quote(path), quote(source)))
+            }
+            Some((key, "")) => {
+                Err(bad!("missing file path for key name {} in source {}", quote(key), quote(source)))
+            }
             Some((key, path)) => Ok((key, path)),
             None => Err(bad!("invalid file source {source}")),
         },
-        _ => Err(bad!("key names or file paths cannot contain '='")),
+        _ => Err(bad!("source {} key name or file path contains '='", quote(source))),
     }
 }
 

@@ -29,6 +29,7 @@ mod options;
 mod origin;
 mod patches;
 mod path;
+mod places;
 mod plugins;
 mod replacement;
 mod resource;
@@ -73,6 +74,11 @@ impl Built {
     pub fn to_yaml(&self) -> String {
         yaml::emit_stream(&self.resources)
     }
+}
+
+/// Upstream shows what it got of an object it cannot encode, which is nothing where the object is no good YAML.
+fn encoding(error: Error) -> Error {
+    if error.message().starts_with("yaml: ") { error.wrap("map[string]interface {}(nil)") } else { error }
 }
 
 /// The result of a build as text.
@@ -151,7 +157,7 @@ fn build_each(
     for mut resource in resources.into_list() {
         session.check()?;
         resource.clean_annotations(&unwanted);
-        each(node::to_json_into(resource.node)?);
+        each(node::to_json_into(resource.node).map_err(encoding)?);
     }
     Ok(session.warnings.take())
 }

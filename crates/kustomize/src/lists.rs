@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use sluice_manifest::yaml::{Node, NodeValue};
 
-use crate::node;
+use crate::error::Result;
+use crate::node::{self, Shape};
 
 /// The elements of both lists in one place, so that an element can stand in several.
 #[derive(Default)]
@@ -168,7 +169,7 @@ impl Lists {
     }
 
     /// The added elements first, then what is left of the old list.
-    pub(crate) fn append(&self, added: Vec<usize>, keys: &[String]) -> Vec<usize> {
+    pub(crate) fn append(&self, added: Vec<usize>, keys: &[String]) -> Result<Vec<usize>> {
         let mut result = added;
         for &at in &self.dest {
             let node = &self.all[at];
@@ -176,6 +177,9 @@ impl Lists {
                 let text = node.text().unwrap_or("").to_owned();
                 result = self.set(&result, Some(at), keys, &[text]);
                 continue;
+            }
+            if !node.is_mapping() && !node.is_null() {
+                return Err(node::wrong_kind(node, Shape::Mapping));
             }
             let mut values = Vec::with_capacity(keys.len());
             for key in keys {
@@ -191,15 +195,17 @@ impl Lists {
             }
             result = self.set(&result, Some(at), keys, &values);
         }
-        result
+        Ok(result)
     }
 }
 
 /// Fills gaps: values that agree where both are known count as one.
 pub(crate) fn unite(list: &mut [Vec<String>]) {
     for i in 0..list.len() {
+        // Upstream goes on comparing what stood here before it filled the gaps.
+        let left = list[i].clone();
         for j in 0..list.len() {
-            let (left, right) = (&list[i], &list[j]);
+            let right = &list[j];
             if left.len() != right.len() || !left.iter().zip(right).any(|(a, b)| a == b) {
                 continue;
             }

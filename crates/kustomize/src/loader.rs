@@ -117,8 +117,7 @@ impl Loader {
         let parse = || session.parse_objects(yaml::read_text(&content).map_err(malformed)?);
         let nodes = session.objects_at(&path, || {
             parse().map_err(|error| {
-                let line = line_of(&error.to_string());
-                let located = error.located(path.as_str(), line);
+                let located = error.located(path.as_str(), None);
                 match located.kind() {
                     ErrorKind::MalformedYaml => {
                         located.reword(|message| format!("{message} in File: {text}"))
@@ -171,10 +170,4 @@ impl Loader {
         }
         Ok(Self { root, ancestors })
     }
-}
-
-/// The line a message speaks of.
-fn line_of(message: &str) -> Option<u32> {
-    let (_, rest) = message.split_once("line ")?;
-    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

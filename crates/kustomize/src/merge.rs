@@ -333,7 +333,7 @@ impl<'a> Walk<'a> {
             added = lists.put(&added, at, &valid_keys, &valid_values);
         }
         if !values.is_empty() {
-            lists.dest = lists.append(added, &used_keys);
+            lists.dest = lists.append(added, &used_keys)?;
         }
         Ok(lists.into_node(dest))
     }

@@ -306,11 +306,5 @@ pub(crate) fn to_json(node: &Node) -> Result<Value> {
 /// As [`to_json`], using the tree up.
 pub(crate) fn to_json_into(mut node: Node) -> Result<Value> {
     settle(&mut node);
-    yaml::to_json_into(node).map_err(|error| {
-        let text = error.to_string();
-        if text.starts_with("yaml: ") {
-            return bad!("map[string]interface {{}}(nil): {text}");
-        }
-        Error::invalid(text)
-    })
+    yaml::to_json_into(node).map_err(|error| Error::invalid(error.to_string()))
 }

@@ -44,7 +44,8 @@ fn decode_json(session: &Session<'_>, text: &str) -> Result<Vec<Operation>> {
     }
     let value = if text.starts_with('[') {
         // What starts like JSON has to be JSON, unless the engine's YAML reader agrees on it.
-        serde_json::from_str(text).map_err(|error| bad!("{error}"))?
+        serde_json::from_str(text)
+            .map_err(|error| bad!("{error}").at_line(u32::try_from(error.line()).ok()))?
     } else {
         yaml::parse_v2_json(text, session.yaml_limits()).map_err(unreadable)?
     };
@@ -76,8 +77,10 @@ impl PatchEntry {
             (Ok(patches), Ok(operations)) if !patches.is_empty() && !operations.is_empty() => {
                 return Err(bad!("illegally qualifies as both an SM and JSON patch: {source}"));
             }
-            (Err(_), Err(_)) => {
-                let error = bad!("unable to parse SM or JSON patch from {source}");
+            (Err(strategic), Err(json)) => {
+                // Which of the two was meant, nobody knows; what starts like a list was no object.
+                let reason = if text.starts_with(['[', '-']) { json } else { strategic };
+                let error = bad!("unable to parse SM or JSON patch from {source}").because(&reason);
                 return Err(match file {
                     Some(file) => error.located(file.as_str(), None),
                     None => error,

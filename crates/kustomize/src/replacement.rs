@@ -292,8 +292,8 @@ fn copy_into_text(target: &mut Node, value: &Node, parts: &[String], create: Opt
         let (outer, inner) = parts.split_at(count);
         let Ok(Some(scalar)) = path::lookup(target, outer) else { continue };
         let Some(text) = scalar.text() else { continue };
-        let Ok(documents) = yaml::parse_documents(text, yaml::Limits::default()) else { continue };
-        let Some(mut document) = documents.into_iter().next() else { return false };
+        let Ok(parsed) = yaml::parse_commented(text, yaml::Limits::default()) else { continue };
+        let Some((mut document, comments)) = parsed else { return false };
         let original = text.to_owned();
         let found = path::visit(&mut document, inner, create, &mut |at| {
             if at.is_scalar() {
@@ -306,7 +306,7 @@ fn copy_into_text(target: &mut Node, value: &Node, parts: &[String], create: Opt
         if !matches!(found, Ok(found) if found > 0) {
             return false;
         }
-        let Some(written) = write(&document, &original) else { return false };
+        let Some(written) = write(&document, &comments, &original) else { return false };
         if let Some(scalar) = path::lookup_mut(target, outer) {
             node::set_raw_text(scalar, written);
             return true;
@@ -316,9 +316,9 @@ fn copy_into_text(target: &mut Node, value: &Node, parts: &[String], create: Opt
     false
 }
 
-fn write(document: &Node, original: &str) -> Option<String> {
+fn write(document: &Node, comments: &yaml::Comments, original: &str) -> Option<String> {
     if !original.trim_start().starts_with(['{', '[']) {
-        return Some(node::to_text(document).trim().to_owned());
+        return Some(yaml::emit_commented(document, comments).trim().to_owned());
     }
     let value = node::to_json(document).ok()?;
     let is_pretty = original.contains('\n') && original.contains("  ");

@@ -10,12 +10,23 @@ use crate::kustomization::Selector;
 use crate::resource::Resource;
 use crate::scope::is_cluster_scoped;
 
+/// How much of a pattern Go's parser shows.
+#[derive(Clone, Copy)]
+enum Shown {
+    All,
+    FromFault,
+    Fault,
+}
+
 /// What Go's parser calls the faults of a pattern.
-const FAULTS: &[(&str, &str)] = &[
-    ("unclosed group", "missing closing )"),
-    ("unopened group", "unexpected )"),
-    ("unclosed character class", "missing closing ]"),
-    ("repetition operator missing expression", "missing argument to repetition operator"),
+const FAULTS: &[(&str, &str, Shown)] = &[
+    ("unclosed group", "missing closing )", Shown::All),
+    ("unopened group", "unexpected )", Shown::All),
+    ("unclosed character class", "missing closing ]", Shown::FromFault),
+    ("repetition operator missing expression", "missing argument to repetition operator", Shown::Fault),
+    ("look-around", "invalid or unsupported Perl syntax", Shown::Fault),
+    ("unrecognized escape sequence", "invalid escape sequence", Shown::Fault),
+    ("invalid character class range", "invalid character class range", Shown::Fault),
 ];
 
 /// A pattern, with Go's wording of what is wrong with it.
@@ -24,8 +35,17 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex> {
         let text = error.to_string();
         let fault = text.lines().next_back().unwrap_or("");
         let fault = fault.strip_prefix("error: ").unwrap_or(fault);
-        let fault = FAULTS.iter().find(|(ours, _)| *ours == fault).map_or(fault, |(_, theirs)| theirs);
-        bad!("error parsing regexp: {fault}: `{pattern}`")
+        // The fault is marked below the indented pattern.
+        let marks = text.lines().nth(2).and_then(|line| line.get(4..)).unwrap_or("");
+        let from = marks.len() - marks.trim_start().len();
+        let rest = pattern.get(from..).unwrap_or(pattern);
+        let (words, shown) = match FAULTS.iter().find(|(ours, ..)| fault.starts_with(ours)) {
+            None => (fault, pattern),
+            Some((_, theirs, Shown::All)) => (*theirs, pattern),
+            Some((_, theirs, Shown::FromFault)) => (*theirs, rest),
+            Some((_, theirs, Shown::Fault)) => (*theirs, rest.get(..marks.trim().len()).unwrap_or(rest)),
+        };
+        bad!("error parsing regexp: {words}: `{shown}`")
     })
 }
 
@@ -204,8 +224,18 @@ fn parse_one(text: &str) -> Result<Requirement> {
         }
         return Err(bad!("unable to parse requirement: found '{head}', expected: in, notin"));
     }
+    for word in [" in ", " notin "] {
+        if let Some((_, list)) = text.split_once(word) {
+            let found = list.split_whitespace().next().unwrap_or("");
+            return Err(bad!("unable to parse requirement: found '{found}' expected: '('"));
+        }
+    }
     let value = |text: &str| -> Result<String> {
         let value = text.trim();
+        if let Some(at) = value.find(['=', '!', '<', '>']).filter(|at| *at > 0) {
+            let sign = value.get(at..=at).unwrap_or("");
+            return Err(bad!("found '{sign}', expected: ',' or 'end of string'"));
+        }
         if value.chars().any(|c| matches!(c, '=' | '!' | '<' | '>' | '(' | ')') || c.is_whitespace()) {
             return Err(bad!("unable to parse requirement: found '{value}', expected: identifier"));
         }

@@ -272,7 +272,6 @@ impl<'a> Session<'a> {
 
     /// The objects a text holds.
     pub(crate) fn parse_objects(&self, text: &str) -> Result<Vec<Node>> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut nodes = yaml::parse_stream(text, self.yaml_limits()).map_err(malformed)?;
         if text.contains("needsHashSuffix") {
             // Some hashes are taken over positions, which upstream counts within each document.
@@ -355,22 +354,23 @@ fn shift_lines(node: &mut Node, by: u32) {
 }
 
 pub(crate) fn malformed(error: yaml::Error) -> Error {
+    let is_yaml = !matches!(error, yaml::Error::Merge(_) | yaml::Error::Split(_));
     match unreadable(error) {
-        error if error.is_final() => error,
-        error => Error::new(ErrorKind::MalformedYaml, format!("MalformedYAMLError: {error}")),
+        error if error.is_final() || !is_yaml => error,
+        error => error.of_kind(ErrorKind::MalformedYaml).wrap("MalformedYAMLError"),
     }
 }
 
 /// What a reader of YAML stumbled over: a bound, or anything else.
 pub(crate) fn unreadable(error: yaml::Error) -> Error {
-    let text = error.to_string();
+    let (text, place) = (error.to_string(), error.place());
     let is_bound = ["exceeded max depth", "excessive aliasing"].iter().any(|words| text.contains(words));
     let kind = match error {
         yaml::Error::Limit { .. } => ErrorKind::Limit,
         _ if is_bound => ErrorKind::Limit,
         _ => ErrorKind::Invalid,
     };
-    Error::new(kind, text)
+    Error::new(kind, text).at_line(place)
 }
 
 fn check_objects(nodes: Vec<Node>, mut keep: impl FnMut(Node)) -> Result<()> {
@@ -378,7 +378,7 @@ fn check_objects(nodes: Vec<Node>, mut keep: impl FnMut(Node)) -> Result<()> {
         if node::is_nil_or_empty(&object) {
             continue;
         }
-        check_meta(&object)?;
+        check_meta(&object).map_err(|error| error.at_line(Some(object.line)))?;
         keep(object);
     }
     Ok(())

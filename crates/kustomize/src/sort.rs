@@ -99,10 +99,11 @@ pub(crate) fn sort_key(gvk: &Gvk) -> (i64, String) {
 fn sort_legacy(list: &mut [Resource], first: &[&str], last: &[&str]) {
     list.sort_by_cached_key(|resource| {
         let id = resource.id();
-        // Among namespaces, those of the core group come first.
-        let is_core_namespace = id.gvk.kind == "Namespace" && id.gvk.group.is_empty();
-        let gvk = if is_core_namespace { String::new() } else { gvk_text(&id.gvk) };
+        let rank = rank(&id.gvk.kind, first, last);
+        // Among namespaces, those of the core group come first; not so before kinds without a rank.
+        let leads = rank != 0 && id.gvk.kind == "Namespace" && id.gvk.group.is_empty();
+        let gvk = if leads { String::new() } else { gvk_text(&id.gvk) };
         let full = format!("{gvk}|{}|{}", or(&id.namespace, "~X"), or(&id.name, "~N"));
-        (rank(&id.gvk.kind, first, last), gvk, full)
+        (rank, gvk, full)
     });
 }

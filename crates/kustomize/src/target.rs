@@ -1,28 +1,31 @@
 //! One kustomization after the other: loading, accumulating, transforming.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 use sluice_manifest::yaml;
+use sluice_types::RelPath;
 
-use crate::config::{Config, specs_from_json};
+use crate::config::{Config, label_fields};
 use crate::crds;
 use crate::error::{Error, ErrorKind, Result, bad};
-use crate::fieldspec::{FieldSpec, merge_all, merge_one};
+use crate::fieldspec::FieldSpec;
 use crate::generate::{generate, merge_options};
 use crate::images::Images;
-use crate::kustomization::{Kustomization, Label};
+use crate::kustomization::Kustomization;
 use crate::loader::Loader;
 use crate::nameref;
 use crate::options::Warning;
 use crate::origin::Origin;
 use crate::patches::{JsonEntry, PatchEntry, load_strategic};
+use crate::places::{line_naming, line_setting};
 use crate::plugins;
 use crate::replacement;
 use crate::resource::{LOCAL_CONFIG, ORIGIN, Resource};
 use crate::resources::{Resources, quote};
 use crate::session::Session;
-use crate::transform::{Subjects, Transformer, add_hashes};
+use crate::transform::{Subjects, Transformer, add_hashes, set_entries};
 use crate::vars::{self, Vars};
 
 const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -49,6 +52,8 @@ pub(crate) struct Target<'s, 'a> {
     loader: Loader,
     pub(crate) kustomization: Kustomization,
     file_name: &'static str,
+    path: RelPath,
+    content: Arc<[u8]>,
     defaults: Arc<Config>,
     /// Set when the root asks for annotations about provenance.
     origin: Option<Origin>,
@@ -97,9 +102,19 @@ impl<'s, 'a> Target<'s, 'a> {
             &shown,
             &mut warnings,
         )
-        .map_err(|error| error.located(path.as_str(), None))?;
+        .map_err(|error| {
+            let field =
+                error.message().rsplit_once("unknown field \"").map(|(_, rest)| rest.trim_end_matches('"'));
+            let line = field.and_then(|field| line_setting(&content, field));
+            error.located(path.as_str(), line)
+        })?;
         drop(warnings);
-        Ok(Self { session, loader, kustomization, file_name, defaults, origin: None })
+        Ok(Self { session, loader, kustomization, file_name, path, content, defaults, origin: None })
+    }
+
+    /// Notes that this kustomization led to a failure, by the line that names `word`.
+    fn asks(&self, word: &str) -> impl Fn(Error) -> Error {
+        move |error| error.asked_by(self.path.as_str(), || line_naming(&self.content, word))
     }
 
     /// Accumulates on an empty collection.
@@ -107,7 +122,11 @@ impl<'s, 'a> Target<'s, 'a> {
         self.accumulate_on(Accumulator::default())
     }
 
-    fn accumulate_on(&self, mut acc: Accumulator) -> Result<Accumulator> {
+    fn accumulate_on(&self, acc: Accumulator) -> Result<Accumulator> {
+        self.work_on(acc).map_err(self.asks(""))
+    }
+
+    fn work_on(&self, mut acc: Accumulator) -> Result<Accumulator> {
         let kustomization = &self.kustomization;
         self.add_resources(&mut acc, &kustomization.resources)
             .map_err(|e| e.wrap("accumulating resources"))?;
@@ -125,43 +144,50 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     fn add_resources(&self, acc: &mut Accumulator, paths: &[String]) -> Result<()> {
-        for path in paths {
-            let Err(file_error) = self.add_file(acc, path) else { continue };
-            if file_error.is_final() {
-                return Err(file_error);
-            }
-            let explain = |error: Error| {
-                if error.is_final() {
-                    return error;
-                }
-                error.wrap(format!("accumulation err='{file_error}'"))
-            };
-            let loader = match self.loader.descend(self.session, path) {
-                Ok(loader) => loader,
-                Err(_) if file_error.kind() == ErrorKind::MalformedYaml => return Err(file_error),
-                Err(error) => return Err(explain(error)),
-            };
-            let child = self.child(loader, path).map_err(explain)?;
-            child.enter(acc).map_err(explain)?;
+        paths.iter().try_for_each(|path| self.add_entry(acc, path).map_err(self.asks(path)))
+    }
+
+    fn add_entry(&self, acc: &mut Accumulator, path: &str) -> Result<()> {
+        let Err(file_error) = self.add_file(acc, path) else { return Ok(()) };
+        if file_error.is_final() {
+            return Err(file_error);
         }
-        Ok(())
+        let explain = |error: Error| {
+            if error.is_final() {
+                return error;
+            }
+            let error = error.wrap(format!("accumulation err='{}'", file_error.message()));
+            error.or_place_of(file_error.clone())
+        };
+        let loader = match self.loader.descend(self.session, path) {
+            Ok(loader) => loader,
+            Err(_) if file_error.kind() == ErrorKind::MalformedYaml => return Err(file_error),
+            Err(error) => return Err(explain(error)),
+        };
+        let child = self.child(loader, path).map_err(explain)?;
+        child.enter(acc).map_err(explain)
     }
 
     fn add_file(&self, acc: &mut Accumulator, path: &str) -> Result<()> {
         let mut resources = self
             .loader
             .load_resources(self.session, path)
+            .and_then(Resources::distinct)
             .map_err(|error| error.wrap(format!("accumulating resources from '{path}'")))?;
         if let Some(origin) = &self.origin {
-            let text = origin.append(path).to_text();
-            resources.iter_mut().for_each(|resource| resource.annotate(ORIGIN, &text));
+            self.annotate_all(&mut resources, &origin.append(path))
+                .map_err(|error| error.wrap(format!("cannot add path annotation for '{path}'")))?;
         }
-        let resources = Resources::distinct(resources)
-            .map_err(|e| e.wrap(format!("accumulating resources from '{path}'")))?;
         acc.resources
             .append_all(resources)
             .map_err(|error| error.wrap(format!("merging resources from '{path}'")))?;
         self.session.check_count(acc.resources.len()).map_err(|error| error.concerning(path))
+    }
+
+    /// Notes where objects were read; unlike later notes, this leaves their other annotations as they are.
+    fn annotate_all(&self, resources: &mut Resources, origin: &Origin) -> Result<()> {
+        let entry = BTreeMap::from([(ORIGIN.to_owned(), origin.to_text())]);
+        set_entries(self.session, resources, &entry, &[FieldSpec::anywhere("metadata/annotations", true)])
     }
 
     /// Loads the kustomization of a directory below or beside this one.
@@ -194,7 +220,8 @@ impl<'s, 'a> Target<'s, 'a> {
             let loader = self
                 .loader
                 .descend(self.session, path)
-                .map_err(|error| error.reword(|text| format!("loader.New {}", quote(text))))?;
+                .map_err(|error| error.reword(|text| format!("loader.New {}", quote(text))))
+                .map_err(self.asks(path))?;
             let work = |acc: Accumulator| {
                 let child = self.child(loader, path)?;
                 let shown = child.shown();
@@ -213,7 +240,8 @@ impl<'s, 'a> Target<'s, 'a> {
                 Ok(acc)
             };
             acc = work(acc)
-                .map_err(|error| error.reword(|text| format!("accumulateDirectory: {}", quote(text))))?;
+                .map_err(|error| error.reword(|text| format!("accumulateDirectory: {}", quote(text))))
+                .map_err(self.asks(path))?;
         }
         Ok(acc)
     }
@@ -227,7 +255,8 @@ impl<'s, 'a> Target<'s, 'a> {
         let mut config = self.defaults.clone();
         let mut own = Arc::new(Config::default());
         for path in &self.kustomization.configurations {
-            let more = Config::from_json(&self.read_json(path)?, path)?;
+            let more = self.read_json(path).and_then(|value| Config::from_json(&value, path));
+            let more = more.map_err(self.asks(path))?;
             own = Config::union(&own, &Arc::new(more))?;
         }
         config = Config::union(&config, &own)?;
@@ -247,9 +276,14 @@ impl<'s, 'a> Target<'s, 'a> {
     fn generate(&self, acc: &mut Accumulator) -> Result<()> {
         let kustomization = &self.kustomization;
         if let Some(chart) = kustomization.helm_charts.first() {
+            let mut shown = chart.clone();
+            let globals = kustomization.helm_globals.as_ref().and_then(Value::as_object);
+            if let (Some(shown), Some(globals)) = (shown.as_object_mut(), globals) {
+                shown.extend(globals.clone());
+            }
             return Err(bad!(
                 "trouble configuring builtin HelmChartInflationGenerator with config: `\n{}`: must specify --enable-helm",
-                yaml::emit_v2(chart)
+                yaml::emit_v2(&shown)
             ));
         }
         let plugins = self
@@ -265,12 +299,13 @@ impl<'s, 'a> Target<'s, 'a> {
             for arguments in list {
                 let options =
                     merge_options(kustomization.generator_options.as_ref(), arguments.options.as_ref());
-                let mut made = generate(self.session, &self.loader, kind, arguments, options.as_ref())?;
+                let mut made = generate(self.session, &self.loader, kind, arguments, options.as_ref())
+                    .map_err(self.asks(&arguments.name))?;
                 if let Some(origin) = &self.origin {
                     let origin = origin.of_builtin(self.file_name, &format!("{kind}Generator"));
                     made.annotate(ORIGIN, &origin.to_text());
                 }
-                absorb(acc, made, kind)?;
+                absorb(acc, made, kind).map_err(self.asks(&arguments.name))?;
             }
         }
         for config in &plugins {
@@ -290,12 +325,12 @@ impl<'s, 'a> Target<'s, 'a> {
         let mut paths = Vec::new();
         for entry in entries {
             match self.session.parse_resources(entry) {
-                Ok(mut inline) => {
+                Ok(inline) => {
+                    let mut inline = Resources::of(inline);
                     if let Some(origin) = &self.origin {
-                        let text = origin.append(self.file_name).to_text();
-                        inline.iter_mut().for_each(|resource| resource.annotate(ORIGIN, &text));
+                        self.annotate_all(&mut inline, &origin.append(self.file_name))?;
                     }
-                    acc.resources.append_all(Resources::of(inline))?;
+                    acc.resources.append_all(inline)?;
                 }
                 Err(error) if error.is_final() => return Err(error),
                 Err(_) => paths.push(entry.clone()),
@@ -378,7 +413,8 @@ impl<'s, 'a> Target<'s, 'a> {
         for patch in &kustomization.patches {
             let shown = yaml::emit_v2(&serde_json::to_value(patch).unwrap_or_default());
             let entry = PatchEntry::new(session, loader, patch, &shown)
-                .map_err(trouble("PatchTransformer", &shown))?;
+                .map_err(trouble("PatchTransformer", &shown))
+                .map_err(self.asks(if patch.path.is_empty() { &patch.patch } else { &patch.path }))?;
             list.push(Transformer::Patch(Box::new(entry)));
         }
         if !kustomization.namespace.is_empty() {
@@ -433,21 +469,6 @@ impl<'s, 'a> Target<'s, 'a> {
 fn absorb(acc: &mut Accumulator, made: Resource, kind: &str) -> Result<()> {
     let name = made.name().to_owned();
     acc.resources.absorb(made).map_err(|e| e.wrap(format!("merging from generator &{{{kind} {name}}}")))
-}
-
-fn label_fields(label: &Label, config: &Config) -> Result<Vec<FieldSpec>> {
-    let mut fields = specs_from_json(Some(&label.fields))?;
-    merge_all(&mut fields, &config.labels)?;
-    if label.include_selectors {
-        merge_all(&mut fields, &config.common_labels)?;
-        return Ok(fields);
-    }
-    if label.include_templates {
-        merge_all(&mut fields, &config.template_labels)
-            .map_err(|e| e.wrap("failed to merge template fieldSpec"))?;
-    }
-    merge_one(&mut fields, &FieldSpec::anywhere("metadata/labels", true))?;
-    Ok(fields)
 }
 
 /// What is done once, at the root, after everything was accumulated.

@@ -284,7 +284,7 @@ fn rename(
     Ok(())
 }
 
-fn set_entries(
+pub(crate) fn set_entries(
     session: &Session<'_>,
     resources: &mut Resources,
     entries: &BTreeMap<String, String>,

@@ -34,13 +34,13 @@ fn check(case: &Path) -> Result<(), String> {
         (Ok(got), ..) => Err(format!("wanted an error, got:\n{got}")),
         (Err(error), Some(_), ..) => Err(format!("wanted success, got: {error}")),
         (Err(error), None, _, Some(fragments)) => {
-            let error = error.to_string();
+            let error = error.message();
             match fragments.lines().find(|line| !error.contains(line)) {
                 None => Ok(()),
                 Some(line) => Err(format!("wanted {line:?} in: {error}")),
             }
         }
-        (Err(error), None, Some(wanted), None) if error.to_string().trim_end() == wanted.trim_end() => Ok(()),
+        (Err(error), None, Some(wanted), None) if error.message().trim_end() == wanted.trim_end() => Ok(()),
         (Err(error), None, Some(wanted), None) => Err(format!("wanted: {wanted}\ngot: {error}")),
         (Err(_), None, None, None) => Err("nothing is expected; run record.sh".to_owned()),
     }

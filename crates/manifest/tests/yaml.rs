@@ -13,7 +13,7 @@ fn run(mode: &str, text: &str) -> Result<String, String> {
     let told = |error: Error| error.to_string();
     let nodes = || {
         parse_stream(text, limits).map_err(|error| match error {
-            Error::Merge | Error::Split(_) => error.to_string(),
+            Error::Merge(_) | Error::Split(_) => error.to_string(),
             malformed => format!("MalformedYAMLError: {malformed}"),
         })
     };

@@ -140,7 +140,7 @@ async fn broken_yaml_is_told_with_its_file_and_line() {
     let stage = running().await;
     let broken = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: two\n\tlabels: {}\n";
     pushed(&stage, &[("app/two.yaml", Some(broken))]).await;
-    fails(&stage, "app", "BuildFailed", &["app/two.yaml", "yaml: line "]).await;
+    fails(&stage, "app", "BuildFailed", &["app/two.yaml:5", "yaml: line 4: found a tab character"]).await;
     mended(&stage, &[("app/two.yaml", Some(&config_map("two", "1")))]).await;
     stage.end().await.unwrap();
 }
@@ -186,7 +186,7 @@ async fn a_resource_that_does_not_exist_is_named_by_the_file_that_asks_for_it() 
     let stage = running().await;
     let file = "resources: [one.yaml, tow.yaml]\n";
     pushed(&stage, &[("app/kustomization.yaml", Some(file))]).await;
-    fails(&stage, "app", "BuildFailed", &["tow.yaml"]).await;
+    fails(&stage, "app", "BuildFailed", &["tow.yaml", "(app/kustomization.yaml:1)"]).await;
     mended(&stage, &[("app/kustomization.yaml", None)]).await;
     stage.end().await.unwrap();
 }
@@ -248,7 +248,7 @@ async fn a_link_that_points_out_is_left_out_and_named() {
         .unwrap();
     stage.ready("app", &commit).await.unwrap();
     pushed(&stage, &[("app/kustomization.yaml", Some("resources: [one.yaml, out.yaml]\n"))]).await;
-    fails(&stage, "app", "BuildFailed", &["out.yaml"]).await;
+    fails(&stage, "app", "BuildFailed", &["out.yaml", "(app/kustomization.yaml:1)"]).await;
     mended(&stage, &[("app/kustomization.yaml", None)]).await;
     stage.end().await.unwrap();
 }

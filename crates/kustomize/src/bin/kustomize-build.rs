@@ -159,7 +159,7 @@ fn run() -> Result<(), String> {
         managed_by: arguments.managed_by,
         ..Options::default()
     };
-    let built = build_text(&Disk, &root, &options).map_err(|error| error.to_string())?;
+    let built = build_text(&Disk, &root, &options).map_err(|error| error.under("/").to_string())?;
     // The clash of orders is only one where the flag was given.
     let is_news = |message: &str| reorder.is_some() || !message.contains("('--reorder')");
     for warning in built.warnings.iter().filter(|warning| is_news(&warning.message)) {

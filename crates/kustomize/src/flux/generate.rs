@@ -64,7 +64,9 @@ fn collect(
         };
         let bytes = session.read(&path).map_err(|error| Error::Prepare(error.to_string()))?;
         let text = sluice_manifest::yaml::read_text(&bytes).map_err(|e| refuse(e.to_string()))?;
-        let objects = session.parse_objects(text).map_err(|e| refuse(e.to_string()))?;
+        let objects = session
+            .parse_objects(text)
+            .map_err(|error| refuse(error.located(path.as_str(), None).to_string()))?;
         session.note_objects(path, objects);
         found.push(shown);
     }

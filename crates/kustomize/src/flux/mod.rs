@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sluice_tree::{Files, Overlay};
 use sluice_types::{Digest, RelPath};
 
+use crate::places::line_rewritten;
 use crate::session::Parsed;
 use crate::{Options, Warning};
 
@@ -136,6 +137,15 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Puts the place of a failure in terms of the files people have.
+    fn place(&self, files: &dyn Files, error: crate::Error) -> crate::Error {
+        if self.generated {
+            return error.without_file(self.file.as_str());
+        }
+        let original = files.read(&self.file).unwrap_or_default();
+        error.with_lines_of(self.file.as_str(), |line| line_rewritten(&original, &self.content, line))
+    }
+
     /// The tree with the file in place.
     ///
     /// # Errors
@@ -193,7 +203,8 @@ pub fn render(
 ) -> Result<(Rendered, Vec<Warning>), Error> {
     let (prepared, parsed) = prepare_and_keep(files, directory, overrides, options)?;
     let tree = prepared.over(files)?;
-    let built = crate::build_after(&tree, directory, options, parsed).map_err(Error::Build)?;
+    let built = crate::build_after(&tree, directory, options, parsed)
+        .map_err(|error| Error::Build(prepared.place(files, error)))?;
     let mut warnings = prepared.warnings;
     warnings.extend(built.warnings);
     Ok((render_resources(built.resources, post_build)?, warnings))

@@ -26,8 +26,10 @@ pub enum Error {
     /// The text is not YAML.
     #[error("yaml: {}{message}", line_prefix(*.line))]
     Syntax {
-        /// Line from 1, or 0 when unknown.
+        /// The line the Go reader speaks of, which may be beside the mark; 0 for none.
         line: u32,
+        /// The line the fault is in, from 1 as editors count; 0 when unknown.
+        place: u32,
         /// What is wrong, in the Go reader's words.
         message: String,
     },
@@ -38,8 +40,8 @@ pub enum Error {
     #[error("json: {0}")]
     Json(String),
     /// A merge key over something that is no mapping.
-    #[error("map merge requires map or sequence of maps as the value")]
-    Merge,
+    #[error("{0}")]
+    Merge(&'static str),
     /// A mapping key that cannot become a JSON key.
     #[error("{0}")]
     Key(String),
@@ -62,6 +64,24 @@ fn line_prefix(line: u32) -> String {
 
 impl Error {
     pub(crate) fn at(line: u32, message: impl Into<String>) -> Self {
-        Self::Syntax { line, message: message.into() }
+        Self::Syntax { line, place: line, message: message.into() }
+    }
+
+    /// The line the fault is in, from 1 as editors count.
+    pub fn place(&self) -> Option<u32> {
+        match self {
+            Self::Syntax { place, .. } if *place != 0 => Some(*place),
+            _ => None,
+        }
+    }
+
+    /// The same fault in a text that begins some lines further down.
+    pub(crate) fn below(mut self, lines: u32) -> Self {
+        if let Self::Syntax { place, .. } = &mut self
+            && *place != 0
+        {
+            *place += lines;
+        }
+        self
     }
 }

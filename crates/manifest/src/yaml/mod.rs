@@ -5,6 +5,7 @@
 //! Two writers: `emit_v2` (final bytes of a build) and `emit_node` (embedded documents).
 //! Input is a tenant's: every parse is bounded by `Limits`.
 
+mod comments;
 mod compose;
 mod decode;
 mod emit;
@@ -18,10 +19,11 @@ mod resolve;
 mod scan;
 mod timestamp;
 
-pub use emit::{emit_node, emit_stream, emit_v2, emit_v2_into};
+pub use comments::Comments;
+pub use emit::{emit_commented, emit_node, emit_stream, emit_v2, emit_v2_into};
 pub use float::go_g32 as float_text;
 pub use json::{to_json, to_json_into};
 pub use key_order::natural_order;
 pub use limits::{Error, Limits};
 pub use node::{Node, NodeValue, Style, Tag, Text};
-pub use parse::{parse_documents, parse_stream, parse_v2_json, parse_v2_stream, read_text};
+pub use parse::{parse_commented, parse_documents, parse_stream, parse_v2_json, parse_v2_stream, read_text};

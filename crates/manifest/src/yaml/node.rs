@@ -48,6 +48,13 @@ pub enum Tag {
     Seq,
 }
 
+impl Tag {
+    /// Whether a scalar of this type is something else than text.
+    pub(crate) fn is_typed(&self) -> bool {
+        matches!(self, Self::Null | Self::Bool | Self::Int | Self::Float | Self::Timestamp)
+    }
+}
+
 /// The three kinds of nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeValue {
@@ -312,7 +319,8 @@ impl From<&serde_json::Value> for Node {
             Value::Null => Node::null(),
             Value::Bool(b) => Node::bool(*b),
             Value::Number(n) => {
-                let text = super::float::json_number(n);
+                // The Go tools know no other number than this one on the way back from JSON.
+                let text = super::float::go_g(n.as_f64().unwrap_or_default());
                 let tag = super::resolve::resolve_v3(&text);
                 Node::scalar(text, Style::Plain, tag)
             }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::comments::Comments;
 use super::compose::{Composer, Dialect};
 use super::limits::{Error, Limits};
 use super::node::Node;
@@ -25,7 +26,8 @@ pub fn parse_stream(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
     let mut nodes = Vec::new();
     let mut lines_before = 0;
     for part in split(text)? {
-        check_characters(part)?;
+        let part = part.strip_prefix('\u{feff}').unwrap_or(part);
+        check_characters(part).map_err(|error| error.below(lines_before))?;
         let mut composer = Composer::new(part, Dialect::V3, limits, lines_before);
         if let Some(node) = composer.next_document()?.filter(|n| !n.is_null()) {
             nodes.push(node);
@@ -45,6 +47,20 @@ pub fn parse_stream(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
 /// What is not YAML, and what passes a bound of `limits`.
 pub fn parse_documents(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
     documents(text, Dialect::V3, limits)
+}
+
+/// Reads the first document of a text with go-yaml v3's rules, and its comments.
+///
+/// # Errors
+/// What is not YAML, and what passes a bound of `limits`.
+pub fn parse_commented(text: &str, limits: Limits) -> Result<Option<(Node, Comments)>, Error> {
+    check_size(text, limits)?;
+    check_characters(text)?;
+    let mut composer = Composer::new(text, Dialect::V3, limits, 0);
+    composer.keep_comments();
+    let Some(document) = composer.next_document()? else { return Ok(None) };
+    let comments = Comments::attach(&document, text, &composer.comments(text));
+    Ok(Some((document, comments)))
 }
 
 /// Reads every document of a stream as `sigs.k8s.io/yaml` does, as JSON values.
@@ -106,7 +122,14 @@ pub(super) fn check_characters(text: &str) -> Result<(), limits::Error> {
         return Ok(());
     }
     let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..);
-    if text.chars().all(allowed) { Ok(()) } else { Err(Error::at(0, "control characters are not allowed")) }
+    match text.char_indices().find(|(_, c)| !allowed(*c)) {
+        None => Ok(()),
+        Some((at, _)) => Err(Error::Syntax {
+            line: 0,
+            place: count_lines(text.get(..at).unwrap_or_default()) + 1,
+            message: "control characters are not allowed".to_owned(),
+        }),
+    }
 }
 
 fn count_lines(text: &str) -> u32 {

@@ -5,6 +5,7 @@ mod collections;
 
 use std::collections::{HashMap, HashSet};
 
+use super::comments::Found;
 use super::limits::{Error, Limits};
 use super::node::{Node, NodeValue, Style, Tag, Text};
 use super::resolve;
@@ -22,6 +23,10 @@ pub(super) enum Dialect {
 const MAX_TAG_DIRECTIVES: usize = 64;
 const EXCESSIVE: &str = "document contains excessive aliasing";
 const BAD_MERGE: &str = "map merge requires map or sequence of maps as the value";
+const NESTED_MERGE: &str = "invalid map merge: received a nested sequence";
+const TWO_MERGES: &str = "duplicate merge key";
+const UNCLOSED: [&str; 3] =
+    ["could not find expected ':'", "found unexpected end of stream", "found unexpected document indicator"];
 /// Keys that are collections are compared with every other one, so there must not be many.
 const MOST_BESIDE_COLLECTION_KEYS: usize = 1_000;
 const CORE: &str = "tag:yaml.org,2002:";
@@ -89,6 +94,26 @@ impl<'a> Composer<'a> {
         }
     }
 
+    pub(super) fn keep_comments(&mut self) {
+        self.scanner.comments = Some(Vec::new());
+    }
+
+    /// The comments up to the end of the document that was read last.
+    pub(super) fn comments(&mut self, text: &'a str) -> Vec<Found<'a>> {
+        let end = match self.scanner.peek() {
+            Ok(token) if !matches!(token.kind, Kind::StreamEnd) => token.start.index,
+            _ => usize::MAX,
+        };
+        let found = self.scanner.comments.take().unwrap_or_default();
+        let own = found.into_iter().filter(|(mark, _)| mark.index < end);
+        own.map(|(mark, range)| Found {
+            line: mark.line + 1,
+            column: mark.column + 1,
+            text: text.get(range).unwrap_or_default(),
+        })
+        .collect()
+    }
+
     /// The next document's node, or `None` at the end of the stream.
     pub(super) fn next_document(&mut self) -> Result<Option<Node>, Error> {
         self.document().map_err(|problem| self.explain(&problem))
@@ -99,13 +124,23 @@ impl<'a> Composer<'a> {
             Dialect::V3 => (problem.context_line, problem.problem_line),
             Dialect::V2 => (problem.problem_line, problem.context_line),
         };
-        if problem.text == BAD_MERGE {
-            return Error::Merge;
+        if let Some(fault) =
+            [BAD_MERGE, NESTED_MERGE, TWO_MERGES].iter().find(|fault| problem.text == **fault)
+        {
+            return Error::Merge(fault);
         }
         let line = if first != 0 { first } else { second };
         // The Go readers count a parser's line from 0 and a scanner's from 1.
         let line = if line != 0 && problem.from_scanner { line + 1 } else { line };
-        Error::Syntax { line, message: problem.text.clone().into_owned() }
+        // What is never closed is told where it begins, everything else where reading stopped.
+        let unclosed = UNCLOSED.iter().any(|fault| problem.text.starts_with(fault));
+        let line_before = match (unclosed, problem.problem_line) {
+            (true, _) | (false, 0) => problem.context_line,
+            (false, line) => line,
+        };
+        let known = problem.from_scanner || line_before > 0;
+        let place = if known { line_before + 1 } else { 0 };
+        Error::Syntax { line, place, message: problem.text.clone().into_owned() }.below(self.line_offset)
     }
 
     fn document(&mut self) -> Outcome<Option<Node>> {
@@ -293,6 +328,8 @@ impl<'a> Composer<'a> {
                     return Err(failure(Some(start), token_start, "did not find expected node content"));
                 };
                 let tag = self.scalar_tag(&text, style, properties.tag.as_deref());
+                // A type that was written out holds whatever the quotes say.
+                let style = if tag.is_typed() { Style::Plain } else { style };
                 self.made(NodeValue::Scalar { text: text.into(), style }, tag, false, start)
             }
             Kind::BlockEntry if indentless => {
@@ -376,6 +413,9 @@ impl<'a> Composer<'a> {
 fn expand_merges(pairs: Vec<(Node, Node)>) -> Outcome<Vec<(Node, Node)>> {
     let (merges, mut expanded): (Vec<_>, Vec<_>) =
         pairs.into_iter().partition(|(key, _)| key.tag == Tag::Merge);
+    if merges.len() > 1 {
+        return Err(plain_failure(TWO_MERGES.to_owned()));
+    }
     let mut present: HashSet<String> =
         expanded.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
     for (_, value) in merges {
@@ -384,7 +424,8 @@ fn expand_merges(pairs: Vec<(Node, Node)>) -> Outcome<Vec<(Node, Node)>> {
             NodeValue::Sequence(items) => {
                 let mapping = |item: Node| match item.value {
                     NodeValue::Mapping(pairs) => Ok(pairs),
-                    _ => Err(bad_merge()),
+                    NodeValue::Sequence(_) => Err(plain_failure(NESTED_MERGE.to_owned())),
+                    NodeValue::Scalar { .. } => Err(bad_merge()),
                 };
                 items.into_iter().map(mapping).collect::<Outcome<Vec<_>>>()?
             }

@@ -2,10 +2,12 @@
 //! written as, where lines fold, how far things are indented.
 
 mod analysis;
+mod commented;
 mod scalars;
 
 use serde_json::Value;
 
+use super::comments::Comments;
 use super::float::json_number;
 use super::key_order::sort_by_key_order;
 use super::node::{Node, NodeValue, Style, Tag};
@@ -52,6 +54,18 @@ pub fn emit_node(node: &Node) -> String {
     out
 }
 
+/// As `emit_node`, with the comments the document was read with.
+pub fn emit_commented(node: &Node, comments: &Comments) -> String {
+    let mut out = String::with_capacity(256);
+    let mut emitter = Emitter::new(&mut out, None);
+    emitter.comments = Some(comments);
+    emitter.begin_commented();
+    emitter.node(node, false);
+    emitter.end_commented();
+    emitter.end();
+    out
+}
+
 struct Emitter<'o> {
     out: &'o mut String,
     /// Where lines fold; `None` also selects the v3 rules.
@@ -62,6 +76,11 @@ struct Emitter<'o> {
     indention: bool,
     flow_level: usize,
     simple_key: bool,
+    comments: Option<&'o Comments>,
+    /// The indentation of the last comment below something, which nothing may stand right under.
+    foot_indent: Option<i32>,
+    /// A comment for the line a block scalar begins on.
+    beside_header: Option<String>,
 }
 
 impl<'o> Emitter<'o> {
@@ -75,6 +94,9 @@ impl<'o> Emitter<'o> {
             indention: true,
             flow_level: 0,
             simple_key: false,
+            comments: None,
+            foot_indent: None,
+            beside_header: None,
         }
     }
 
@@ -101,6 +123,9 @@ impl<'o> Emitter<'o> {
     fn write_indent(&mut self) {
         let indent = self.indent.max(0) as usize;
         if !self.indention || self.column > indent || (self.column == indent && !self.whitespace) {
+            self.put_break();
+        }
+        if self.foot_indent.take().is_some_and(|foot| foot.max(0) as usize == indent) {
             self.put_break();
         }
         while self.column < indent {
@@ -202,15 +227,18 @@ impl<'o> Emitter<'o> {
             NodeValue::Sequence(items) => {
                 let before = self.increase_indent(false, in_mapping && (self.column == 0 || !self.indention));
                 for item in items {
+                    let around = self.begin_entry(item, true);
                     self.write_indent();
                     self.indicator("-", true, false, true);
-                    self.node(item, false);
+                    self.beside_dash(around);
+                    self.entry_value(item, false, around);
                 }
                 self.indent = before;
             }
             NodeValue::Mapping(pairs) => {
                 let before = self.increase_indent(false, false);
                 for (key, value) in pairs {
+                    let around = self.begin_entry(key, false);
                     self.write_indent();
                     if is_simple(key) {
                         self.simple_key = true;
@@ -223,7 +251,7 @@ impl<'o> Emitter<'o> {
                         self.write_indent();
                         self.indicator(":", true, false, true);
                     }
-                    self.node(value, true);
+                    self.entry_value(value, true, around);
                 }
                 self.indent = before;
             }
@@ -322,7 +350,7 @@ impl<'o> Emitter<'o> {
 /// The tag that has to stand before a scalar for it to be read back as what it is.
 fn shown_tag<'n>(node: &'n Node, text: &str, style: Style) -> Option<&'n str> {
     let wanted = match &node.tag {
-        Tag::Custom(tag) => return Some(tag),
+        Tag::Custom(tag) => return Some(&**tag).filter(|tag| !tag.is_empty()),
         Tag::Str | Tag::Map | Tag::Seq => return None,
         Tag::Null => "!!null",
         Tag::Bool => "!!bool",

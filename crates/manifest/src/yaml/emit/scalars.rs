@@ -173,6 +173,7 @@ impl Emitter<'_> {
     pub(super) fn write_literal(&mut self, text: &str) {
         self.indicator("|", true, false, false);
         self.write_block_hints(text);
+        self.finish_header();
         self.put_break();
         self.whitespace = true;
         let mut rest = text;
@@ -196,6 +197,7 @@ impl Emitter<'_> {
     pub(super) fn write_folded(&mut self, text: &str) {
         self.indicator(">", true, false, false);
         self.write_block_hints(text);
+        self.finish_header();
         self.put_break();
         self.whitespace = true;
         let (mut breaks, mut leading_spaces) = (true, true);

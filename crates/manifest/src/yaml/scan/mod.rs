@@ -88,6 +88,8 @@ pub(super) struct Scanner<'a> {
     max_depth: usize,
     /// Tokens kept beyond the head before anything is handed out: an error that far ahead wins.
     lookahead: usize,
+    /// Where comments start, and their bytes; kept where they are wanted.
+    pub(super) comments: Option<Vec<(Mark, std::ops::Range<usize>)>>,
 }
 
 pub(super) fn is_blank(byte: u8) -> bool {
@@ -111,6 +113,7 @@ impl<'a> Scanner<'a> {
             simple_keys: vec![SimpleKey::default()],
             max_depth,
             lookahead,
+            comments: None,
         }
     }
 
@@ -363,9 +366,7 @@ impl<'a> Scanner<'a> {
                 self.skip();
             }
             if self.byte(0) == b'#' {
-                while !self.is_breakz() {
-                    self.skip();
-                }
+                self.skip_comment();
             }
             if !self.is_break(0) {
                 return;
@@ -374,6 +375,16 @@ impl<'a> Scanner<'a> {
             if self.flow_level == 0 {
                 self.simple_key_allowed = true;
             }
+        }
+    }
+
+    fn skip_comment(&mut self) {
+        let (mark, from) = (self.mark, self.pos);
+        while !self.is_breakz() {
+            self.skip();
+        }
+        if let Some(comments) = &mut self.comments {
+            comments.push((mark, from..self.pos));
         }
     }
 }

@@ -166,7 +166,7 @@ impl<'a> Scanner<'a> {
             self.skip();
         }
         if self.byte(0) == b'#' {
-            self.rest_of_line();
+            self.skip_comment();
         }
         if !self.is_breakz() {
             return Err(self.problem(start, "did not find expected comment or line break"));

@@ -119,7 +119,8 @@ proptest! {
         let node = sluice_manifest::yaml::Node::from(&value);
         let text = emit_node(&node);
         let read = parse_documents(&text, Limits::default()).unwrap();
-        prop_assert_eq!(to_json(&read[0]).unwrap(), value, "{}", text);
+        // The node, not the value: whole numbers beyond 2^53 were rounded on the way into it, as in Go.
+        prop_assert_eq!(to_json(&read[0]).unwrap(), to_json(&node).unwrap(), "{}", text);
     }
 
     #[test]

@@ -166,11 +166,12 @@ async fn a_control_that_the_watch_has_not_told_of_yet_keeps_hands_off() {
 async fn an_object_that_others_keep_changing_is_applied_all_the_same() {
     let fake = Fake::new();
     let cluster = fake.cluster();
-    apply(&target(&cluster), &[config("a", json!({"k": "1"}))], &policy(), &mut Memory::default()).await;
+    let mut memory = Memory::default();
+    apply(&target(&cluster), &[config("a", json!({"k": "1"}))], &policy(), &mut memory).await;
     fake.take_log();
     fake.restless(&format!("{PATH}a"));
     let changed = [config("a", json!({"k": "2"}))];
-    let report = apply(&target(&cluster), &changed, &policy(), &mut Memory::default()).await;
+    let report = apply(&target(&cluster), &changed, &policy(), &mut memory).await;
     assert_eq!(actions(&report), [Some(Action::Configured)]);
     assert_eq!(fake.get(&format!("{PATH}a")).unwrap()["data"]["k"], "2");
     assert_eq!(fake.take_log().len(), 8, "four looks and four applies, the last one whatever it meets");

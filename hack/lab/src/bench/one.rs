@@ -9,7 +9,7 @@ use serde_json::json;
 use super::costs::Meter;
 use super::figures::Report;
 use super::fleet::{self, NAMESPACE};
-use sluice_testkit::waiting::{text, wait};
+use sluice_testkit::waiting::text;
 
 use crate::resources::{apply, kustomizations, nudge, ready_at, repositories};
 use crate::watching::Watching;

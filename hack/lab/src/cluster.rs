@@ -15,7 +15,6 @@ use binaries::Binaries;
 pub(crate) use binaries::helm;
 use credentials::Credentials;
 use processes::Processes;
-pub(crate) use processes::free_port;
 
 /// How long the server may take to delete what the scenarios gave back.
 const CLEAN_WITHIN: Duration = Duration::from_secs(120);

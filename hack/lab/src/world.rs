@@ -7,10 +7,9 @@ use anyhow::{Context, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use sluice_testkit::process::program;
-use sluice_testkit::{GitServer, Process, Repository};
+use sluice_testkit::{GitServer, Process, Repository, free_port};
 use tempfile::TempDir;
 
-use crate::cluster::free_port;
 use crate::resources;
 
 const START_LIMIT: Duration = Duration::from_secs(30);

@@ -14,10 +14,10 @@ use sluice_localapi::Server;
 use sluice_manifest::{read_objects, yaml::Limits};
 use sluice_testkit::proxy::Seen;
 use sluice_testkit::waiting::{kind, objects, wait, wait_gone};
-use sluice_testkit::{GitServer, Process, Proxy, Repository, Workloads};
+use sluice_testkit::{GitServer, Process, Proxy, Repository, Workloads, free_port};
 use tempfile::TempDir;
 
-use crate::stage::{LABEL, LIMIT, api_of, free_port, install, server, start};
+use crate::stage::{LABEL, LIMIT, api_of, install, server, start};
 
 /// Whose rights a controller has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sluice_localapi::{Options, Server};
 use sluice_testkit::process::program;
 use sluice_testkit::waiting::{kind, objects, wait, wait_gone};
-use sluice_testkit::{GitServer, Process, Proxy, Repository, Workloads};
+use sluice_testkit::{GitServer, Process, Proxy, Repository, Workloads, free_port};
 use tempfile::TempDir;
 
 mod fetching;
@@ -346,10 +346,6 @@ pub(crate) fn api_of(client: &Client, object: &Value, namespace: &str) -> Api<Dy
         own => own,
     };
     objects(client, &kind(text("/apiVersion"), name, &plural), namespace)
-}
-
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 async fn start_source(folder: &Path, kubeconfig: &Path, id: &str) -> Result<Process> {

@@ -30,7 +30,7 @@ async fn next_step_arrives(stage: &Stage) {
     let commit = stage.push(&[("app/one.yaml", Some(&one))]).await.unwrap();
     stage.ready("app", &commit).await.unwrap();
     assert_eq!(text(&stage.config_maps().get("one").await.unwrap(), "/data/step"), "2");
-    struck(&stage).await;
+    struck(stage).await;
 }
 
 #[tokio::test]

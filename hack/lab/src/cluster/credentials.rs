@@ -37,7 +37,7 @@ pub(super) struct Credentials {
 impl Credentials {
     /// Makes a certificate authority, a serving certificate, tokens and kubeconfigs in `dir`.
     pub(super) fn write(dir: &Path, audit: bool) -> Result<Self> {
-        let port = super::processes::free_port()?;
+        let port = sluice_testkit::free_port()?;
         let ca_key = KeyPair::generate()?;
         let mut ca_params = CertificateParams::new(Vec::new())?;
         ca_params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,7 +1,6 @@
 //! Starts, records and stops the servers of one folder.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,11 +28,6 @@ pub(super) struct Processes {
     dir: PathBuf,
     processes: Vec<Process>,
     children: Vec<Child>,
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 impl Processes {
@@ -95,7 +89,7 @@ impl Processes {
     ) -> Result<()> {
         // Servers that were not stopped in order leave data that new keys do not fit.
         self.forget()?;
-        let (clients, peers) = (free_port()?, free_port()?);
+        let (clients, peers) = (sluice_testkit::free_port()?, sluice_testkit::free_port()?);
         let etcd = format!("http://127.0.0.1:{clients}");
         self.spawn(
             "etcd",

@@ -7,10 +7,10 @@ use futures::StreamExt as _;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
-use sluice_testkit::Repository;
 use sluice_testkit::waiting::text;
+use sluice_testkit::{Repository, free_port};
 
-use super::{LABEL, LIMIT, Stage, free_port, start};
+use super::{LABEL, LIMIT, Stage, start};
 
 impl Stage {
     /// A GitRepository of this stage; `spec` adds to or overrides the usual fields, null takes one away.

@@ -149,7 +149,11 @@ async fn feed(watch: &Watch, shared: &Shared, depth: Depth, mut events: Events) 
                 }
                 Some(405) => return Idle::Denied,
                 Some(404) => {
+                    tracing::debug!(kind = watch.scope.kind, %error, "the kind is gone");
                     shared.kinds.forget();
+                    // With a kind go its objects: a server tells of each only while it still can.
+                    take(watch, shared, depth, Event::Init);
+                    take(watch, shared, depth, Event::InitDone);
                     return Idle::Absent;
                 }
                 _ => tracing::debug!(kind = watch.scope.kind, %error, "watch interrupted"),

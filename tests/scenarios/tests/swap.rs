@@ -398,7 +398,10 @@ async fn while_somebody_else_holds_the_lease_nothing_is_written() {
     // There is no artifact to be had, so nothing was applied; but nothing was lost either.
     assert_eq!(text(&app, "/status/lastAppliedRevision"), format!("main@sha1:{commit}"));
     assert_eq!(inventory(&app).len(), before.len());
-    site.delete_namespace().await.unwrap();
+    // No source-controller is there to let go of the source.
+    let released = json!({"metadata": {"finalizers": null}});
+    site.repositories().patch("apps", &PatchParams::default(), &Patch::Merge(released)).await.unwrap();
+    end(&site).await;
 }
 
 const HOLDER: &str = "kustomize-controller-5f7d8c9b6d-x2x7q_0f3c1a52-6a2b-4b62-9a9c-0d6f3f6f2f10";

@@ -280,6 +280,18 @@ async fn what_ours_leave_is_what_flux_expects() {
     end(&site).await;
 }
 
+/// The source and the Kustomization as people write them: without what a controller has told of them.
+async fn create_apps(site: &Site) {
+    let url = site.repository_url();
+    for mut object in [
+        site.read("fixtures/swap/source.yaml", &[("$URL", url.as_str())]).unwrap().remove(0),
+        site.read("fixtures/swap/kustomization.yaml", &[]).unwrap().remove(0),
+    ] {
+        object.as_object_mut().unwrap().remove("status");
+        site.apply(&object).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_there_yet_is_not_left_to_flux_to_delete() {
     let site = Site::start("swap-absent").await.unwrap();
@@ -290,14 +302,7 @@ async fn what_cannot_be_there_yet_is_not_left_to_flux_to_delete() {
     site.repository.commit("first", &files).unwrap();
     let _source = site.start_source(Identity::Admin, &[]).await.unwrap();
     let _kustomize = site.start_kustomize(Identity::Admin, &[]).await.unwrap();
-    let url = site.repository_url();
-    for mut object in [
-        site.read("fixtures/swap/source.yaml", &[("$URL", url.as_str())]).unwrap().remove(0),
-        site.read("fixtures/swap/kustomization.yaml", &[]).unwrap().remove(0),
-    ] {
-        object.as_object_mut().unwrap().remove("status");
-        site.apply(&object).await.unwrap();
-    }
+    create_apps(&site).await;
     let failed = |object: &DynamicObject| condition_text(object, "Ready", "message").contains("Gadget");
     let waiting = site.until(&site.kustomizations(), "apps", failed).await.unwrap();
     let plain = format!("{}_plain__ConfigMap@v1", site.namespace);
@@ -443,14 +448,7 @@ async fn fields_of_kubectl_are_taken_over_and_those_of_others_left() {
     site.repository.commit("first", &files).unwrap();
     let _source = site.start_source(Identity::Admin, &[]).await.unwrap();
     let _kustomize = site.start_kustomize(Identity::Admin, &[]).await.unwrap();
-    let url = site.repository_url();
-    for mut object in [
-        site.read("fixtures/swap/source.yaml", &[("$URL", url.as_str())]).unwrap().remove(0),
-        site.read("fixtures/swap/kustomization.yaml", &[]).unwrap().remove(0),
-    ] {
-        object.as_object_mut().unwrap().remove("status");
-        site.apply(&object).await.unwrap();
-    }
+    create_apps(&site).await;
     answered(&site, "first").await;
 
     let taken = maps.get("taken").await.unwrap();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,9 @@ use crate::{
 /// Objects looked at in the same moment; those of one kind and namespace share a request, so that more looks
 /// in a moment mean fewer requests.
 const LOOKS_ABREAST: usize = 2048;
+
+/// Objects of one pass that may wait for a turn to be written.
+const MOST_ABREAST: usize = 64;
 
 /// A cluster as one identity. Cheap to clone.
 #[derive(Clone)]
@@ -104,12 +108,14 @@ impl Target {
             }
         }
         cases.sort_by_key(|(_, case, _)| case.desired.wave);
-        let abreast = if policy.all_or_nothing { 1 } else { policy.concurrency.max(1) };
+        let own = Semaphore::new(if policy.all_or_nothing { 1 } else { policy.concurrency.max(1) });
+        let (own, at_most) = (&own, if policy.all_or_nothing { 1 } else { MOST_ABREAST });
         for wave in cases.chunk_by(|(_, a, _), (_, b, _)| a.desired.wave == b.desired.wave) {
             // Collected first: a closure that a stream keeps would make the future unfit for `spawn`.
             let applies: Vec<_> = wave
                 .iter()
                 .map(|(at, case, before)| async move {
+                    let _turn = turn(own, &policy.spare).await;
                     if cancel.is_cancelled() {
                         return (*at, Fate::Untried);
                     }
@@ -117,7 +123,7 @@ impl Target {
                     (*at, applied.unwrap_or_else(|failure| self.judge(case, failure)))
                 })
                 .collect();
-            let mut fates = stream::iter(applies).buffer_unordered(abreast);
+            let mut fates = stream::iter(applies).buffer_unordered(at_most);
             while let Some((at, fate)) = fates.next().await {
                 let failed = matches!(fate, Fate::Failed(_) | Fate::Parked { .. });
                 if let Some(outcome) = report.outcomes.get_mut(at) {
@@ -290,6 +296,16 @@ impl Target {
                 outcome.fate = fate;
             }
         }
+    }
+}
+
+/// A turn to write an object: one of the pass's own, or a spare one that no other pass has.
+async fn turn<'a>(own: &'a Semaphore, spare: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+    // Neither is ever closed.
+    tokio::select! {
+        biased;
+        turn = own.acquire() => turn.ok(),
+        turn = spare.acquire() => turn.ok(),
     }
 }
 

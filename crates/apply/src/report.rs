@@ -7,6 +7,9 @@ use crate::{Error, ObjectId, Seen, Status};
 pub struct Policy {
     /// Objects of one wave applied at the same time (`--concurrent-ssa`).
     pub concurrency: usize,
+    /// Turns for more than that, which all applies of a process share: a large set on its own need not go at the
+    /// pace of one among many.
+    pub spare: std::sync::Arc<tokio::sync::Semaphore>,
     /// Recreate objects whose immutable fields changed (`spec.force`).
     pub force: bool,
     /// Flux's way: nothing of a stage is applied unless everything in it can be.

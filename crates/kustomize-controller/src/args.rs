@@ -16,6 +16,9 @@ pub struct Args {
     /// Number of objects of one Kustomization that are applied at once
     #[arg(long, default_value_t = 4)]
     concurrent_ssa: usize,
+    /// Number of objects that are applied at once beyond that, for all Kustomizations together
+    #[arg(long, default_value_t = 12)]
+    concurrent_ssa_spare: usize,
     /// Refuse references to objects of other namespaces
     #[arg(long, default_value = "false", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
@@ -112,6 +115,7 @@ impl Args {
         Ok(Options {
             concurrent: host.concurrent,
             concurrent_ssa: self.concurrent_ssa.max(1),
+            concurrent_ssa_spare: self.concurrent_ssa_spare,
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             default_service_account: text(self.host.default_service_account.clone()),
             default_kubeconfig_service_account: text(self.default_kubeconfig_service_account),

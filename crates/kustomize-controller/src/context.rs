@@ -18,6 +18,9 @@ use crate::session::Sessions;
 use crate::sources::Sources;
 use crate::target::Targets;
 
+/// No API server gets faster by more.
+const MOST_SPARE: usize = 1024;
+
 /// Caches, clients and switches; one per process.
 pub(crate) struct Context {
     pub(crate) options: Options,
@@ -32,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) stop: CancellationToken,
     /// Bounds the builds that run at once.
     pub(crate) builders: Arc<Semaphore>,
+    /// Turns to apply more objects of one Kustomization at once than it has turns of its own.
+    pub(crate) spare_applies: Arc<Semaphore>,
 }
 
 impl Context {
@@ -55,6 +60,7 @@ impl Context {
             sessions: Sessions::default(),
             targets: Targets::new(host, &options),
             builders: Arc::new(Semaphore::new(cores.max(2))),
+            spare_applies: Arc::new(Semaphore::new(options.concurrent_ssa_spare.min(MOST_SPARE))),
             options,
         })
     }

@@ -12,6 +12,8 @@ pub struct Options {
     pub concurrent: usize,
     /// Objects of one rank that are applied at once.
     pub concurrent_ssa: usize,
+    /// Objects that are applied at once beyond that, for all Kustomizations together.
+    pub concurrent_ssa_spare: usize,
     /// Refuse sources of other namespaces.
     pub no_cross_namespace_refs: bool,
     /// ServiceAccount to act as where the spec names none.
@@ -55,6 +57,7 @@ impl Default for Options {
         Self {
             concurrent: 4,
             concurrent_ssa: 4,
+            concurrent_ssa_spare: 12,
             no_cross_namespace_refs: false,
             default_service_account: None,
             default_kubeconfig_service_account: None,

@@ -1,5 +1,7 @@
 //! How objects of a Kustomization are applied and deleted.
 
+use std::sync::Arc;
+
 use sluice_apply::{DeleteOptions, IgnoreRules, Owner, Policy, Selector};
 
 use crate::context::Context;
@@ -11,6 +13,7 @@ pub(crate) fn applying(context: &Context, request: &Request) -> Result<Policy, F
     let options = &context.options;
     Ok(Policy {
         concurrency: options.concurrent_ssa,
+        spare: Arc::clone(&context.spare_applies),
         force: request.force,
         all_or_nothing: !options.ways.partial_apply,
         migrate_api_version: options.gates.migrate_api_version,

@@ -82,6 +82,7 @@ where
         failures: Attempts::default(),
         overtaken: Attempts::default(),
         waits: Mutex::new(HashMap::new()),
+        aside: Semaphore::new(crate::visit::ASIDE),
         wiring,
         handle: handle.clone(),
         context,

@@ -25,6 +25,7 @@ const HEAD_START: Duration = Duration::from_millis(500);
 pub(crate) struct Work {
     pub(crate) key: Key,
     pub(crate) trigger: Trigger,
+    pub(crate) urgency: Urgency,
     /// How long it stood in the queue.
     pub(crate) waited: Duration,
     /// Tripped when something newer than this turn arrives.
@@ -315,7 +316,7 @@ impl State {
                 if urgency <= Urgency::Fresh {
                     self.freshest = Some(now);
                 }
-                return Some(Work { key, trigger, waited: now.duration_since(since), cancel });
+                return Some(Work { key, trigger, urgency, waited: now.duration_since(since), cancel });
             }
         }
         None

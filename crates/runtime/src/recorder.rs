@@ -30,7 +30,7 @@ const WAITING: usize = 2048;
 /// With more than this many waiting, they do not give way to passes any more: late is better than lost.
 const CROWDED: usize = WAITING / 4 * 3;
 /// How long one event gives way to passes.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Events remembered to be counted up, per lane.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// So many messages of one reason about one object are combined...

@@ -12,12 +12,13 @@ use sluice_api::event::Severity;
 use sluice_api::reason::PROGRESSING;
 use sluice_api::{Managed, Status, Time, condition};
 use sluice_types::Retry;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::drive::Wiring;
-use crate::handle::{Handle, Key};
+use crate::handle::{Handle, Key, Urgency};
 use crate::host::Host;
 use crate::lock::lock;
 use crate::parking::Ticket;
@@ -48,7 +49,13 @@ pub(crate) struct Visitor<K: Managed, C, R> {
     pub(crate) failures: Attempts,
     pub(crate) overtaken: Attempts,
     pub(crate) waits: Mutex<HashMap<Key, Wait<K::Facts>>>,
+    /// Turns to write what is not urgent.
+    pub(crate) aside: Semaphore,
 }
+
+/// Statuses that are written at once where nothing had to be applied or fetched: more would slow down, on a busy
+/// API server, the writes that somebody waits for.
+pub(crate) const ASIDE: usize = 6;
 
 /// What a parked object will say when it still waits after a moment.
 pub(crate) struct Wait<F> {
@@ -164,7 +171,7 @@ where
         }
         let (report, notes, latest, ticket) = self.pass(work, object).await;
         let verdict = report.verdict.clone();
-        (self.conclude(key, report, notes, latest, ticket, work.trigger).await, Some(verdict))
+        (self.conclude(work, report, notes, latest, ticket).await, Some(verdict))
     }
 
     /// A suspended object only gets its request answered.
@@ -260,13 +267,13 @@ where
     /// Status, notes, parking, and the next turn.
     async fn conclude(
         &self,
-        key: &Key,
+        work: &Work,
         report: Report<K::Facts>,
         notes: Vec<Note>,
         latest: Arc<K>,
         ticket: Ticket,
-        trigger: Trigger,
     ) -> Option<(Duration, Trigger)> {
+        let key = &work.key;
         let stopping = self.host.stop.is_cancelled();
         let on = match &report.verdict {
             Verdict::Waiting { on, .. } if !stopping => on.clone(),
@@ -293,7 +300,12 @@ where
             }
             _ => {
                 lock(&self.waits).remove(key);
-                let wrote = match self.write(&latest, &report).await {
+                let step_aside = work.urgency >= Urgency::Moved;
+                // Nobody closes it.
+                let aside = if step_aside { self.aside.acquire().await.ok() } else { None };
+                let written = self.write(&latest, &report).await;
+                drop(aside);
+                let wrote = match written {
                     Ok(wrote) => wrote,
                     Err(error) => {
                         // What was done is told now: the next pass will find it done.
@@ -304,7 +316,7 @@ where
                 if !wrote && notes.iter().all(|note| note.routine) {
                     self.telemetry.quiet();
                 }
-                self.tell(&latest, notes, wrote || trigger == Trigger::Requested);
+                self.tell(&latest, notes, wrote || work.trigger == Trigger::Requested);
                 log(&report.verdict);
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use sluice_apply::{Action, Fate, IgnoreRule, IgnoreRules, Memory, Missing, Policy};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::fake::{DIALECT, Fake, status};
@@ -196,6 +197,23 @@ async fn after_its_deadline_nothing_is_waited_for_and_each_object_is_named() {
         ))
     );
     assert_eq!(fake.take_log().iter().filter(|line| line.starts_with("PATCH")).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_stage_takes_the_turns_nobody_else_needs() {
+    let fake = Fake::new();
+    let cluster = fake.cluster();
+    fake.hang("PATCH");
+    let target = target(&cluster).until(tokio::time::Instant::now() + Duration::from_secs(3));
+    let policy = Policy { concurrency: 2, spare: Arc::new(Semaphore::new(3)), ..policy() };
+    let stage =
+        |prefix: &str| (0..10).map(|n| config(&format!("{prefix}{n}"), json!({}))).collect::<Vec<_>>();
+    let (one, other) = (stage("one"), stage("other"));
+    let (mut first, mut second) = (Memory::default(), Memory::default());
+    tokio::join!(apply(&target, &one, &policy, &mut first), apply(&target, &other, &policy, &mut second));
+    let written = |log: &[String]| log.iter().filter(|line| line.starts_with("PATCH")).count();
+    assert_eq!(written(&fake.take_log()), 2 + 2 + 3, "two turns each, and three that they share");
+    assert_eq!(policy.spare.available_permits(), 3, "all are given back");
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ pub(crate) fn config(name: &str, data: Value) -> Desired {
 pub(crate) fn policy() -> Policy {
     Policy {
         concurrency: 4,
+        spare: Arc::new(tokio::sync::Semaphore::new(0)),
         force: false,
         all_or_nothing: false,
         migrate_api_version: false,

@@ -3,7 +3,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use sluice_tree::{
@@ -14,10 +14,11 @@ use sluice_types::{Algorithm, Digest, Hasher};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
+use crate::line::Line;
 use crate::record::{Previous, Record, checksum};
 
-/// Runs that are packed before any of them is written, per thread.
-const AHEAD: usize = 4;
+/// Bytes of members that are packed before it is their turn to be written.
+const AHEAD: usize = 8 << 20;
 /// Members that wait to be written, and as many to be hashed.
 const QUEUED: usize = 4;
 
@@ -82,16 +83,23 @@ pub(crate) fn write(job: &Job<'_>, out: File, path: &str) -> Result<Written, Err
 }
 
 fn produce(job: &Job<'_>, runs: &[&[Item]], members: &mpsc::SyncSender<Packed>) -> Result<(), Error> {
-    let total = AtomicU64::new(0);
-    for batch in runs.chunks(job.threads.get() * AHEAD) {
-        for packed in pack_batch(job, batch, &total)?.into_iter().flatten() {
-            // Whoever writes has stopped, and says why.
-            if members.send(packed).is_err() {
-                return Ok(());
-            }
+    let (total, next) = (AtomicU64::new(0), AtomicUsize::new(0));
+    let line = Line::new(members, |packed: &Packed| packed.bytes.len(), AHEAD);
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(run) = runs.get(at) else { return Ok(()) };
+            let mut place = line.place(at);
+            pack_run(job, run, &total, |packed| place.put(packed))?;
+            place.end();
         }
-    }
-    Ok(())
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..job.threads.get().min(runs.len())).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let others = others.into_iter().map(|other| other.join().unwrap_or(Err(Error::Cancelled)));
+        others.fold(own, |so_far, other| so_far.and(other))
+    })
 }
 
 /// The file being written and everything that is learned on the way.
@@ -137,31 +145,6 @@ impl Ledger {
     }
 }
 
-type Outcome = (usize, Result<Vec<Packed>, Error>);
-
-fn pack_batch(job: &Job<'_>, batch: &[&[Item]], total: &AtomicU64) -> Result<Vec<Vec<Packed>>, Error> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Outcome>> = Mutex::default();
-    let work = || {
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(run) = batch.get(at) else { return };
-            let packed =
-                if job.cancel.is_cancelled() { Err(Error::Cancelled) } else { pack_run(job, run, total) };
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, packed));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..job.threads.get().min(batch.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, packed)| packed).collect()
-}
-
 /// An item, and its bytes if it had to be read to be known.
 struct Loaded {
     part: Part,
@@ -169,9 +152,17 @@ struct Loaded {
     bytes: Option<Arc<[u8]>>,
 }
 
-fn pack_run(job: &Job<'_>, run: &[Item], total: &AtomicU64) -> Result<Vec<Packed>, Error> {
-    let (mut cutter, mut pending, mut packed) = (Cutter::default(), Vec::new(), Vec::new());
+fn pack_run(
+    job: &Job<'_>,
+    run: &[Item],
+    total: &AtomicU64,
+    mut put: impl FnMut(Packed),
+) -> Result<(), Error> {
+    let (mut cutter, mut pending) = (Cutter::default(), Vec::new());
     for item in run {
+        if job.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         let loaded = load(job, item)?;
         let size = loaded.part.size;
         if total.fetch_add(size, Ordering::Relaxed).saturating_add(size) > job.limits.bytes {
@@ -179,12 +170,12 @@ fn pack_run(job: &Job<'_>, run: &[Item], total: &AtomicU64) -> Result<Vec<Packed
             return Err(sluice_tree::Error::Other(text).into());
         }
         if cutter.begins_member(size) {
-            packed.push(pack_member(job, std::mem::take(&mut pending))?);
+            put(pack_member(job, std::mem::take(&mut pending))?);
         }
         pending.push(loaded);
     }
-    packed.push(pack_member(job, pending)?);
-    Ok(packed)
+    put(pack_member(job, pending)?);
+    Ok(())
 }
 
 fn load(job: &Job<'_>, item: &Item) -> Result<Loaded, Error> {
@@ -221,7 +212,9 @@ fn pack_member(job: &Job<'_>, loaded: Vec<Loaded>) -> Result<Packed, Error> {
                 };
                 inputs.push((&part.item, bytes));
             }
-            let bytes = member(inputs);
+            let mut bytes = member(inputs);
+            // It grew by doubling, and may wait for its turn.
+            bytes.shrink_to_fit();
             let crc = checksum(&bytes);
             (bytes, crc)
         }

@@ -10,6 +10,7 @@ mod archive;
 mod collect;
 mod error;
 mod fetch;
+mod line;
 mod record;
 mod serve;
 mod shelf;

@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(long, default_value_t = 4)]
     concurrent_ssa: usize,
     /// Number of objects that are applied at once beyond that, for all Kustomizations together
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 28)]
     concurrent_ssa_spare: usize,
     /// Refuse references to objects of other namespaces
     #[arg(long, default_value = "false", num_args = 0..=1, require_equals = true,

@@ -57,7 +57,7 @@ impl Default for Options {
         Self {
             concurrent: 4,
             concurrent_ssa: 4,
-            concurrent_ssa_spare: 12,
+            concurrent_ssa_spare: 28,
             no_cross_namespace_refs: false,
             default_service_account: None,
             default_kubeconfig_service_account: None,

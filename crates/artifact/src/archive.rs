@@ -3,7 +3,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use sluice_tree::{
@@ -19,6 +19,9 @@ use crate::record::{Previous, Record, checksum};
 
 /// Bytes of members that are packed before it is their turn to be written.
 const AHEAD: usize = 8 << 20;
+/// Buffers that are kept to be used again, and the largest of them.
+const MOST_KEPT: usize = 16;
+const LARGEST_KEPT: usize = 256 << 10;
 /// Members that wait to be written, and as many to be hashed.
 const QUEUED: usize = 4;
 
@@ -31,6 +34,23 @@ pub(crate) struct Job<'a> {
     pub(crate) threads: NonZeroUsize,
     pub(crate) cancel: &'a CancellationToken,
     pub(crate) previous: Option<&'a Previous>,
+}
+
+/// Buffers that were written and are used again: fresh memory for every member would cost more than to copy it.
+#[derive(Debug, Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.capacity() <= LARGEST_KEPT && all.len() < MOST_KEPT {
+            all.push(buffer);
+        }
+    }
 }
 
 /// What was written.
@@ -55,12 +75,16 @@ pub(crate) fn write(job: &Job<'_>, out: File, path: &str) -> Result<Written, Err
     let items = select(job.files, job.ignore, job.limits)?;
     let runs = runs(&items);
     let failed = crate::error::io("write", path);
+    let buffers = &Buffers::default();
     thread::scope(|scope| {
         let (chunks, hashed) = mpsc::sync_channel::<Vec<u8>>(QUEUED);
         let algorithm = job.algorithm;
         let hashing = scope.spawn(move || {
             let mut hasher = Hasher::new(algorithm);
-            hashed.iter().for_each(|chunk| hasher.update(&chunk));
+            for chunk in hashed {
+                hasher.update(&chunk);
+                buffers.give(chunk);
+            }
             hasher.finish()
         });
         let (members, packed) = mpsc::sync_channel::<Packed>(QUEUED);
@@ -71,7 +95,7 @@ pub(crate) fn write(job: &Job<'_>, out: File, path: &str) -> Result<Written, Err
             ledger.out.flush()?;
             Ok::<_, io::Error>((ledger.size, ledger.index, ledger.files, ledger.members))
         });
-        let produced = produce(job, &runs, &members);
+        let produced = produce(job, buffers, &runs, &members);
         drop(members);
         let written = writing.join().map_err(|_| Error::Cancelled)?;
         let digest = hashing.join().map_err(|_| Error::Cancelled)?;
@@ -82,7 +106,12 @@ pub(crate) fn write(job: &Job<'_>, out: File, path: &str) -> Result<Written, Err
     })
 }
 
-fn produce(job: &Job<'_>, runs: &[&[Item]], members: &mpsc::SyncSender<Packed>) -> Result<(), Error> {
+fn produce(
+    job: &Job<'_>,
+    buffers: &Buffers,
+    runs: &[&[Item]],
+    members: &mpsc::SyncSender<Packed>,
+) -> Result<(), Error> {
     let (total, next) = (AtomicU64::new(0), AtomicUsize::new(0));
     let line = Line::new(members, |packed: &Packed| packed.bytes.len(), AHEAD);
     let work = || {
@@ -90,7 +119,7 @@ fn produce(job: &Job<'_>, runs: &[&[Item]], members: &mpsc::SyncSender<Packed>) 
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(run) = runs.get(at) else { return Ok(()) };
             let mut place = line.place(at);
-            pack_run(job, run, &total, |packed| place.put(packed))?;
+            pack_run(job, buffers, run, &total, |packed| place.put(packed))?;
             place.end();
         }
     };
@@ -154,6 +183,7 @@ struct Loaded {
 
 fn pack_run(
     job: &Job<'_>,
+    buffers: &Buffers,
     run: &[Item],
     total: &AtomicU64,
     mut put: impl FnMut(Packed),
@@ -170,11 +200,11 @@ fn pack_run(
             return Err(sluice_tree::Error::Other(text).into());
         }
         if cutter.begins_member(size) {
-            put(pack_member(job, std::mem::take(&mut pending))?);
+            put(pack_member(job, buffers, std::mem::take(&mut pending))?);
         }
         pending.push(loaded);
     }
-    put(pack_member(job, pending)?);
+    put(pack_member(job, buffers, pending)?);
     Ok(())
 }
 
@@ -190,7 +220,7 @@ fn load(job: &Job<'_>, item: &Item) -> Result<Loaded, Error> {
     Ok(Loaded { part, identity, bytes: Some(bytes) })
 }
 
-fn pack_member(job: &Job<'_>, loaded: Vec<Loaded>) -> Result<Packed, Error> {
+fn pack_member(job: &Job<'_>, buffers: &Buffers, loaded: Vec<Loaded>) -> Result<Packed, Error> {
     let (mut parts, mut contents) = (Vec::new(), Vec::new());
     for item in loaded {
         parts.push(item.part);
@@ -199,7 +229,7 @@ fn pack_member(job: &Job<'_>, loaded: Vec<Loaded>) -> Result<Packed, Error> {
     let key = member_key(&parts);
     let copied = job.previous.and_then(|previous| {
         let span = previous.member(&key)?;
-        Some((previous.read(span)?, span.crc))
+        Some((previous.read(span, buffers.take())?, span.crc))
     });
     let (bytes, crc) = match copied {
         Some(copied) => copied,
@@ -212,9 +242,7 @@ fn pack_member(job: &Job<'_>, loaded: Vec<Loaded>) -> Result<Packed, Error> {
                 };
                 inputs.push((&part.item, bytes));
             }
-            let mut bytes = member(inputs);
-            // It grew by doubling, and may wait for its turn.
-            bytes.shrink_to_fit();
+            let bytes = member(inputs, buffers.take());
             let crc = checksum(&bytes);
             (bytes, crc)
         }

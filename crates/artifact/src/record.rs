@@ -91,9 +91,10 @@ impl Previous {
         self.members.get(key).copied()
     }
 
-    /// A member's bytes, if they still are what was written.
-    pub(crate) fn read(&self, span: Span) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(span.length).ok()?];
+    /// A member's bytes, in this buffer, if they still are what was written.
+    pub(crate) fn read(&self, span: Span, buffer: Vec<u8>) -> Option<Vec<u8>> {
+        let mut bytes = buffer;
+        bytes.resize(usize::try_from(span.length).ok()?, 0);
         self.archive.read_exact_at(&mut bytes, span.offset).ok()?;
         (checksum(&bytes) == span.crc).then_some(bytes)
     }

@@ -18,7 +18,7 @@ use crate::ustar;
 use crate::walk::{Item, PackLimits, select};
 
 /// Names the way members are cut and compressed. Members made another way must not be mixed in.
-pub const PACK_FORMAT: &str = concat!("1/", env!("CARGO_PKG_VERSION"));
+pub const PACK_FORMAT: &str = concat!("2/", env!("CARGO_PKG_VERSION"));
 
 /// One path in this many ends a run.
 const RUN: u64 = 64;
@@ -26,6 +26,9 @@ const RUN: u64 = 64;
 const LARGE: u64 = 64 << 10;
 /// A member that has reached this size takes no more.
 const FULL: u64 = 1 << 20;
+/// Content of this size is tried out, by three samples of it, before it is compressed.
+const SAMPLED: usize = 32 << 10;
+const SAMPLE: usize = 4 << 10;
 
 /// Cuts a walk into runs. No member spans two runs, so they may be packed side by side. A path alone
 /// decides whether a run begins with it: a change elsewhere leaves the other runs as they were.
@@ -94,29 +97,50 @@ pub fn member_key(parts: &[Part]) -> Hash {
     Hash::from_bytes(state.finalize().into())
 }
 
-/// Compresses one member.
-pub fn member<'a>(contents: impl IntoIterator<Item = (&'a Item, Arc<[u8]>)>) -> Vec<u8> {
-    let mut tar = tar::Builder::new(gzip());
+/// Compresses one member, into a buffer whose content is dropped.
+pub fn member<'a>(contents: impl IntoIterator<Item = (&'a Item, Arc<[u8]>)>, buffer: Vec<u8>) -> Vec<u8> {
+    let contents: Vec<_> = contents.into_iter().collect();
+    let largest = contents.iter().map(|(_, bytes)| bytes.as_ref()).max_by_key(|bytes| bytes.len());
+    let level = largest.map_or_else(Compression::default, worth);
+    let mut tar = tar::Builder::new(gzip(buffer, level));
     for (item, bytes) in contents {
         // Writing to memory cannot fail, and every path is relative.
         let _ = ustar::append(&mut tar, &item.path, item.kind, &bytes);
     }
     // The builder would end the archive on its own; that is for the trailer to do.
-    let gzip = std::mem::replace(tar.get_mut(), gzip());
+    let gzip = std::mem::replace(tar.get_mut(), gzip(Vec::new(), Compression::none()));
     gzip.finish().unwrap_or_default()
+}
+
+/// How much compression pays for content like this. Pictures and archives get no smaller by another round, which
+/// would take longer than everything else that is done with them.
+fn worth(bytes: &[u8]) -> Compression {
+    if bytes.len() < SAMPLED {
+        return Compression::default();
+    }
+    let mut trial = flate2::write::DeflateEncoder::new(Vec::with_capacity(3 * SAMPLE), Compression::fast());
+    let samples = [0, bytes.len() / 2, bytes.len() - SAMPLE];
+    for sample in samples.iter().filter_map(|from| bytes.get(*from..from + SAMPLE)) {
+        // Writing to memory cannot fail.
+        let _ = trial.write_all(sample);
+    }
+    let left = trial.finish().map_or(0, |packed| packed.len());
+    if left * 100 >= samples.len() * SAMPLE * 98 { Compression::none() } else { Compression::default() }
 }
 
 /// The member that ends every archive.
 pub fn trailer() -> Vec<u8> {
-    let mut gzip = gzip();
+    let mut gzip = gzip(Vec::new(), Compression::default());
     // Writing to memory cannot fail.
     let _ = gzip.write_all(&[0; 2 * ustar::BLOCK]);
     gzip.finish().unwrap_or_default()
 }
 
-fn gzip() -> GzEncoder<Vec<u8>> {
+fn gzip(buffer: Vec<u8>, level: Compression) -> GzEncoder<Vec<u8>> {
+    let mut buffer = buffer;
+    buffer.clear();
     // 255: no operating system named, as Go writes it.
-    GzBuilder::new().operating_system(255).write(Vec::new(), Compression::default())
+    GzBuilder::new().operating_system(255).write(buffer, level)
 }
 
 /// Packs a tree in one go, with nothing to copy from.
@@ -141,11 +165,11 @@ pub fn pack(files: &dyn Files, ignore: &Ignore, limits: PackLimits) -> Result<(V
                 kind => index.file(&item.path, Hash::of(&bytes), kind == Kind::Executable),
             }
             if cutter.begins_member(bytes.len() as u64) {
-                archive.extend(member(pending.drain(..)));
+                archive.extend(member(pending.drain(..), Vec::new()));
             }
             pending.push((item, bytes));
         }
-        archive.extend(member(pending));
+        archive.extend(member(pending, Vec::new()));
     }
     archive.extend(trailer());
     Ok((archive, index.finish()))
@@ -159,5 +183,27 @@ pub fn content(files: &dyn Files, item: &Item) -> Result<Arc<[u8]>, Error> {
     match item.kind {
         Kind::Directory => Ok(Arc::from([])),
         _ => files.read(&item.path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_gets_smaller_is_compressed() {
+        let mut state = 1_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as u8
+        };
+        let random: Vec<u8> = (0..SAMPLED).map(|_| noise()).collect();
+        let text = b"apiVersion: v1\nkind: ConfigMap\n".repeat(SAMPLED / 16);
+        assert_eq!(worth(&random), Compression::none());
+        assert_eq!(worth(&text), Compression::default());
+        assert_eq!(worth(&random[1..]), Compression::default(), "not worth a trial");
+        // A picture with text at its ends gets smaller, too.
+        let mixed = [&text[..SAMPLE], &random[..], &text[..SAMPLE]].concat();
+        assert_eq!(worth(&mixed), Compression::default());
     }
 }

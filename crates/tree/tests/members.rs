@@ -54,7 +54,7 @@ fn members_packed_one_by_one_are_the_whole_archive() {
     let mut archive = Vec::new();
     for parts in members(&tree) {
         let read = |item: &Item| -> Arc<[u8]> { content(&tree, item).unwrap() };
-        archive.extend(member(parts.iter().map(|part| (&part.item, read(&part.item)))));
+        archive.extend(member(parts.iter().map(|part| (&part.item, read(&part.item))), Vec::new()));
     }
     archive.extend(trailer());
     assert_eq!(archive, sluice_tree::pack(&tree, &Ignore::none(), PackLimits::default()).unwrap().0);

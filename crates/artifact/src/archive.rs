@@ -18,7 +18,7 @@ use crate::line::Line;
 use crate::record::{Previous, Record, checksum};
 
 /// Bytes of members that are packed before it is their turn to be written.
-const AHEAD: usize = 8 << 20;
+const AHEAD: usize = 4 << 20;
 /// Buffers that are kept to be used again, and the largest of them.
 const MOST_KEPT: usize = 16;
 const LARGEST_KEPT: usize = 256 << 10;

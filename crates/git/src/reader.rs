@@ -9,7 +9,7 @@ use gix::objs::Kind;
 use crate::depot::{Depot, ReadError};
 
 /// Bytes that one view may map, roughly.
-const VIEW: usize = 8 << 20;
+const VIEW: usize = 4 << 20;
 /// Bytes that are mapped around each that is read.
 const AROUND: usize = 64 << 10;
 

@@ -27,6 +27,7 @@ async fn source(context: &Context, key: &SourceKey) -> Result<Arc<sluice_api::so
     if !context.options.gates.direct_source_fetch {
         return context.sources.get(key).await;
     }
+    context.sources.bypassed(key.kind);
     let api = Api::namespaced_with(context.client.clone(), &key.namespace, &key.kind.resource());
     api.get(&key.name).await.map(Arc::new).map_err(|error| words(&error))
 }

@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use sluice_api::Artifact;
 use sluice_api::source::{SourceKind, SourceObject};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::request::SourceKey;
 
@@ -19,8 +20,8 @@ use crate::request::SourceKey;
 const ABSENT: Duration = Duration::from_secs(60);
 /// How long the first look is waited for: a worker hangs on it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest pause before a watch that broke off is tried again.
-const BROKEN: Duration = Duration::from_secs(10);
+/// The shortest and the longest pause before a watch that broke off is tried again.
+const BROKEN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
 
 /// The sources of every kind that may be used.
 #[derive(Debug)]
@@ -32,12 +33,30 @@ pub(crate) struct Sources {
 #[derive(Debug)]
 struct Shelf {
     objects: RwLock<HashMap<(String, String), Arc<SourceObject>>>,
-    /// True once it is known what there is, be it that the kind is not served.
-    looked: watch::Sender<bool>,
+    /// How the look at what there is stands.
+    look: watch::Sender<Look>,
     /// Somebody did not wait for the first look to be done, and wants to know when it is.
     given_up: AtomicBool,
     /// Told when the kind may be served now.
     appeared: Notify,
+}
+
+/// Whether it is known what there is of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Begun,
+    /// The API server lets nobody see them who asks as we do.
+    Refused,
+    /// Known, be it that the kind is not served.
+    Done,
+}
+
+/// Why a watch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Broken,
+    Unserved,
+    Refused,
 }
 
 impl Sources {
@@ -57,13 +76,25 @@ impl Sources {
         let missing =
             || format!("{}.{} \"{}\" not found", key.kind, sluice_api::keys::source::GROUP, key.name);
         let shelf = self.shelves.get(&key.kind).ok_or_else(missing)?;
-        let mut looked = shelf.looked.subscribe();
+        let mut look = shelf.look.subscribe();
+        let known = look.wait_for(|look| *look != Look::Begun);
         // The sender lives as long as the shelf.
-        if tokio::time::timeout(PATIENCE, looked.wait_for(|looked| *looked)).await.is_err() {
-            shelf.given_up.store(true, Ordering::Release);
-            return Err(format!("{} objects cannot be listed, see the log of the controller", key.kind));
+        match tokio::time::timeout(PATIENCE, known).await.map(|look| look.map(|look| *look)) {
+            Ok(Ok(Look::Done)) => {}
+            _ => {
+                shelf.given_up.store(true, Ordering::Release);
+                return Err(format!("{} objects cannot be listed, see the log of the controller", key.kind));
+            }
         }
         shelf.get(&key.namespace, &key.name).ok_or_else(missing)
+    }
+
+    /// Somebody looks at sources of this kind without these shelves: what the first look at them finds may be
+    /// newer than what was seen so.
+    pub(crate) fn bypassed(&self, kind: SourceKind) {
+        if let Some(shelf) = self.shelves.get(&kind) {
+            shelf.given_up.store(true, Ordering::Release);
+        }
     }
 
     /// A kind is served now.
@@ -91,44 +122,77 @@ impl Sources {
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
             None => Api::all_with(client, &resource),
         };
-        let mut pause = Duration::from_millis(500);
+        let [shortest, longest] = BROKEN;
+        let mut pause = shortest;
         loop {
             let events = watcher::watcher(api.clone(), watcher::Config::default())
-                .try_filter_map(|event| std::future::ready(Ok(readable(event))))
-                .map_err(|error| (unserved(&error), error));
+                .try_filter_map(|event| std::future::ready(Ok(readable(event))));
             let mut events = std::pin::pin!(events);
             let mut listed = HashMap::new();
-            let mut absent = false;
+            let mut end = End::Broken;
             while let Some(event) = events.next().await {
                 match event {
                     Ok(event) => {
-                        pause = Duration::from_millis(500);
+                        // That a list begins says nothing about how it ends.
+                        if !matches!(event, Event::Init) {
+                            pause = shortest;
+                        }
                         for key in shelf.take(kind, event, &mut listed) {
                             if fresh.send(key).await.is_err() {
                                 return;
                             }
                         }
                     }
-                    Err((gone, error)) => {
-                        let looked = *shelf.looked.borrow();
-                        match looked || gone {
-                            true => tracing::debug!(kind = %kind, %error, "watch of sources ended"),
-                            false => tracing::error!(kind = %kind, %error, "failed to list sources"),
+                    Err(error) => {
+                        end = End::of(&error);
+                        match *shelf.look.borrow() {
+                            Look::Begun if end != End::Unserved => {
+                                tracing::error!(kind = %kind, %error, "failed to list sources");
+                            }
+                            _ => tracing::debug!(kind = %kind, %error, "watch of sources ended"),
                         }
-                        absent = gone;
                         break;
                     }
                 }
             }
-            if absent {
-                shelf.forget();
-                await_kind(kind);
-                // Whoever comes first.
-                let _ = tokio::time::timeout(ABSENT, shelf.appeared.notified()).await;
-                continue;
+            match end {
+                End::Unserved => {
+                    shelf.forget();
+                    await_kind(kind);
+                    let ended = Instant::now();
+                    // Whoever comes first.
+                    let _ = tokio::time::timeout(ABSENT, shelf.appeared.notified()).await;
+                    let waited = ended.elapsed();
+                    if waited >= pause {
+                        continue;
+                    }
+                    // Said to be served, and not to be had a moment ago.
+                    tokio::time::sleep(pause.saturating_sub(waited)).await;
+                }
+                End::Refused => {
+                    shelf.refuse();
+                    tokio::time::sleep(pause).await;
+                }
+                End::Broken => tokio::time::sleep(pause).await,
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(BROKEN);
+            pause = (pause * 2).min(if end == End::Broken { longest } else { ABSENT });
+        }
+    }
+}
+
+impl End {
+    fn of(error: &watcher::Error) -> Self {
+        let status = match error {
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
+            watcher::Error::WatchError(status) => status,
+            _ => return Self::Broken,
+        };
+        match status.code {
+            404 => Self::Unserved,
+            401 | 403 => Self::Refused,
+            _ => Self::Broken,
         }
     }
 }
@@ -137,7 +201,7 @@ impl Shelf {
     fn empty() -> Self {
         Self {
             objects: RwLock::default(),
-            looked: watch::Sender::new(false),
+            look: watch::Sender::new(Look::Begun),
             given_up: AtomicBool::new(false),
             appeared: Notify::new(),
         }
@@ -150,7 +214,14 @@ impl Shelf {
 
     fn forget(&self) {
         self.objects.write().unwrap_or_else(PoisonError::into_inner).clear();
-        self.looked.send_replace(true);
+        self.look.send_replace(Look::Done);
+    }
+
+    /// Whoever uses one of these sources is told so at once, rather than after waiting.
+    fn refuse(&self) {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.given_up.store(true, Ordering::Release);
+        self.look.send_replace(Look::Refused);
     }
 
     /// Notes an event; answers the sources whose artifact is new.
@@ -179,7 +250,8 @@ impl Shelf {
             Event::InitDone => {
                 let before = std::mem::replace(&mut *objects, std::mem::take(listed));
                 // Nobody has seen anything before the first look, so nobody must be told who waited for it.
-                if !self.looked.send_replace(true) && !self.given_up.load(Ordering::Acquire) {
+                if self.look.send_replace(Look::Done) == Look::Begun && !self.given_up.load(Ordering::Acquire)
+                {
                     return Vec::new();
                 }
                 objects
@@ -212,7 +284,11 @@ fn readable(event: Event<DeserializeGuard<SourceObject>>) -> Option<Event<Source
         Event::InitDone => Event::InitDone,
         Event::InitApply(guard) => Event::InitApply(read(guard)?),
         Event::Apply(guard) => Event::Apply(read(guard)?),
-        Event::Delete(guard) => Event::Delete(read(guard)?),
+        // Its name is all that counts.
+        Event::Delete(guard) => Event::Delete(guard.0.unwrap_or_else(|invalid| SourceObject {
+            metadata: invalid.metadata,
+            ..SourceObject::default()
+        })),
     })
 }
 
@@ -221,17 +297,6 @@ fn is_news(before: Option<&SourceObject>, now: &SourceObject) -> bool {
     let before = before.and_then(|source| source.status.artifact.as_ref()).map(essence);
     let now = now.status.artifact.as_ref().map(essence);
     now.is_some() && now != before
-}
-
-fn unserved(error: &watcher::Error) -> bool {
-    let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
-        watcher::Error::WatchError(status) => status,
-        _ => return false,
-    };
-    status.code == 404 || status.code == 403
 }
 
 #[cfg(test)]
@@ -273,6 +338,76 @@ mod tests {
         let news = shelf.take(SourceKind::GitRepository, Event::InitDone, &mut listed);
         assert_eq!(news, std::slice::from_ref(&key));
         assert!(sources.get(&key).await.is_ok());
+    }
+
+    /// An API server that forbids its sources to the first so many requests, and what it was asked.
+    fn forbidding(first: usize) -> (Client, Arc<std::sync::Mutex<Vec<Instant>>>) {
+        let asked: Arc<std::sync::Mutex<Vec<Instant>>> = Arc::default();
+        let noted = asked.clone();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let count = {
+                let mut noted = noted.lock().unwrap();
+                noted.push(Instant::now());
+                noted.len()
+            };
+            async move {
+                let (status, body) = if count <= first {
+                    let refusal = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                        "message": "forbidden", "reason": "Forbidden", "code": 403});
+                    (403, refusal)
+                } else if request.uri().query().unwrap_or_default().contains("watch=true") {
+                    std::future::pending().await
+                } else {
+                    let source = serde_json::to_value(sample::source("r1")).unwrap();
+                    let list = serde_json::json!({"apiVersion": "source.toolkit.fluxcd.io/v1",
+                        "kind": "GitRepositoryList", "metadata": {"resourceVersion": "1"}, "items": [source]});
+                    (200, list)
+                };
+                let body = kube::client::Body::from(body.to_string().into_bytes());
+                Ok::<_, std::convert::Infallible>(
+                    http::Response::builder().status(status).body(body).unwrap(),
+                )
+            }
+        });
+        (Client::new(service, "default"), asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_told_at_once_tried_again_ever_less_often_and_forgotten_when_rights_come() {
+        let (client, asked) = forbidding(5);
+        let sources = Arc::new(Sources::new([SourceKind::GitRepository]));
+        let (fresh, mut news) = mpsc::channel(8);
+        let following = sources.clone();
+        let follow = tokio::spawn(async move {
+            following.follow(SourceKind::GitRepository, client, None, fresh, |_| ()).await;
+        });
+        let key = SourceKey {
+            kind: SourceKind::GitRepository,
+            namespace: "apps".to_owned(),
+            name: "repo".to_owned(),
+        };
+        let began = Instant::now();
+        let refused = sources.get(&key).await.unwrap_err();
+        assert_eq!(refused, "GitRepository objects cannot be listed, see the log of the controller");
+        assert!(began.elapsed() < Duration::from_millis(100), "nobody waits for a refusal to pass");
+        assert_eq!(news.recv().await.as_ref(), Some(&key), "who was refused wants to know");
+        assert!(sources.get(&key).await.is_ok());
+        follow.abort();
+        let times = asked.lock().unwrap().clone();
+        let pauses: Vec<_> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        assert_eq!(pauses[..5], [500, 1000, 2000, 4000, 8000]);
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_read_is_forgotten_when_it_goes() {
+        let shelf = Shelf::empty();
+        run(&shelf, Event::Apply(sample::source("r1")));
+        let odd = serde_json::json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+            "metadata": {"name": "repo", "namespace": "apps"}, "status": {"artifact": "odd"}});
+        let odd: DeserializeGuard<SourceObject> = serde_json::from_value(odd).unwrap();
+        assert!(odd.0.is_err());
+        run(&shelf, readable(Event::Delete(odd)).unwrap());
+        assert!(shelf.get("apps", "repo").is_none());
     }
 
     #[test]

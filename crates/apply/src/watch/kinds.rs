@@ -1,6 +1,6 @@
 //! Waiting for kinds that are not served yet: whoever registers them says when they are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -45,9 +45,34 @@ const DEFINITIONS: Registrar =
 const AGGREGATED: Registrar =
     Registrar { group: "apiregistration.k8s.io", kind: "APIService", condition: "Available" };
 
+/// The kinds that are waited for. Where they are too many, the one that was asked for the longest ago goes:
+/// who waits for it asks again.
+#[derive(Default)]
+struct Wanted {
+    /// By group and kind: how many asked before the last who did.
+    asked: HashMap<(String, String), u64>,
+    count: u64,
+}
+
+impl Wanted {
+    /// True when nobody waited for it before.
+    fn ask(&mut self, group: &str, kind: &str) -> bool {
+        self.count += 1;
+        if self.asked.insert((group.to_owned(), kind.to_owned()), self.count).is_some() {
+            return false;
+        }
+        while self.asked.len() > MOST {
+            let oldest = self.asked.iter().min_by_key(|(_, asked)| **asked).map(|(name, _)| name.clone());
+            let Some(oldest) = oldest else { break };
+            self.asked.remove(&oldest);
+        }
+        true
+    }
+}
+
 pub(super) struct KindWatch {
     shared: Shared,
-    wanted: Mutex<HashSet<(String, String)>>,
+    wanted: Mutex<Wanted>,
     /// Rung when discovery may tell something new.
     moved: Notify,
     /// Groups whose registration said that they are served, and when.
@@ -67,9 +92,7 @@ impl KindWatch {
     }
 
     pub(super) fn add(self: &Arc<Self>, group: &str, kind: &str) {
-        let new = self.wanted.lock().is_ok_and(|mut wanted| {
-            wanted.len() < MOST && wanted.insert((group.to_owned(), kind.to_owned()))
-        });
+        let new = self.wanted.lock().is_ok_and(|mut wanted| wanted.ask(group, kind));
         if !self.started.swap(true, Ordering::AcqRel) {
             let stop = &self.shared.stop;
             for registrar in [DEFINITIONS, AGGREGATED] {
@@ -211,7 +234,7 @@ impl KindWatch {
     }
 
     fn wanted(&self) -> Vec<(String, String)> {
-        self.wanted.lock().map(|wanted| wanted.iter().cloned().collect()).unwrap_or_default()
+        self.wanted.lock().map(|wanted| wanted.asked.keys().cloned().collect()).unwrap_or_default()
     }
 
     async fn announce(&self) {
@@ -228,7 +251,7 @@ impl KindWatch {
         for (group, kind) in wanted {
             if kinds.cached(&group, None, &kind).is_some() {
                 if let Ok(mut wanted) = self.wanted.lock() {
-                    wanted.remove(&(group.clone(), kind.clone()));
+                    wanted.asked.remove(&(group.clone(), kind.clone()));
                 }
                 let _ = self.shared.signals.send(Signal::Kind { group, kind });
             }
@@ -247,4 +270,24 @@ fn is_in_force(registration: &Value, condition: &str) -> bool {
         let has = |field: &str, text: &str| entry.get(field).and_then(Value::as_str) == Some(text);
         has("type", condition) && has("status", "True")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_that_never_come_give_way_to_those_asked_for_later() {
+        let mut wanted = Wanted::default();
+        for number in 0..MOST {
+            assert!(wanted.ask("nowhere.example", &format!("Kind{number}")));
+        }
+        assert!(!wanted.ask("nowhere.example", "Kind0"), "it is waited for already");
+        assert!(wanted.ask("example.org", "Widget"));
+        assert_eq!(wanted.asked.len(), MOST);
+        let waited =
+            |group: &str, kind: &str| wanted.asked.contains_key(&(group.to_owned(), kind.to_owned()));
+        assert!(waited("example.org", "Widget") && waited("nowhere.example", "Kind0"));
+        assert!(!waited("nowhere.example", "Kind1"), "it was asked for the longest ago");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sluice_api::condition::READY;
 use sluice_api::keys;
-use sluice_api::kustomize::v1::Kustomization;
+use sluice_api::kustomize::v1::{Kustomization, SubstituteKind};
 use sluice_api::source::{SourceKind, SourceObject};
 use sluice_api::{Artifact, Managed};
 use sluice_runtime::{Key, WakeKey};
@@ -163,6 +163,11 @@ pub(crate) fn patience(stop: &Stop, request: &Request, options: &Options) -> Dur
 /// The key that a source's changes wake.
 pub(crate) fn source_key(source: &SourceKey) -> WakeKey {
     WakeKey::object(keys::source::GROUP, source.kind.as_str(), &source.namespace, &source.name)
+}
+
+/// The key that changes of a ConfigMap or Secret wake.
+pub(crate) fn reference_key(kind: SubstituteKind, namespace: &str, name: &str) -> WakeKey {
+    WakeKey::object("", kind.as_str(), namespace, name)
 }
 
 /// The key that a Kustomization's changes wake.

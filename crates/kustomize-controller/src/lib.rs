@@ -19,6 +19,7 @@ use sluice_runtime::{Handle, Host, Wiring};
 
 pub mod args;
 mod artifacts;
+mod configs;
 mod contest;
 mod context;
 mod cycle;
@@ -85,7 +86,7 @@ pub async fn run(args: args::Args, host: Host) -> anyhow::Result<()> {
 /// # Errors
 /// When its kind can never be watched.
 pub async fn drive(options: options::Options, host: Host) -> anyhow::Result<()> {
-    let handle = Handle::<Kustomization>::new();
+    let handle = Handle::<Kustomization>::indexed(wire::sought);
     let wiring = Wiring {
         field_manager: keys::kustomize::STATUS_FIELD_MANAGER,
         finalizer: Some(keys::FINALIZER),

@@ -32,6 +32,12 @@ pub(crate) struct ReferenceKey {
     pub(crate) name: String,
 }
 
+impl std::fmt::Display for ReferenceKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind.as_str(), self.name)
+    }
+}
+
 type Slot = Arc<OnceCell<Option<Arc<Values>>>>;
 
 /// Reads of the last moment.

@@ -1,8 +1,17 @@
 //! Objects that tests start from.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use sluice_api::kustomize::v1::Kustomization;
 use sluice_api::source::SourceObject;
+use sluice_manifest::{Inventory, Policy};
+use sluice_tree::{Memory, Recording};
+use tokio::time::Instant;
+
+use crate::remembered::Inputs;
+use crate::session::Work;
+use crate::work::Build;
 
 /// `apps/app` with these fields over the least a spec needs.
 pub(crate) fn kustomization(spec: Value) -> Kustomization {
@@ -41,4 +50,12 @@ pub(crate) fn source(revision: &str) -> SourceObject {
         }},
     }))
     .unwrap()
+}
+
+/// A build of nothing, made from these.
+pub(crate) fn work(inputs: Inputs) -> Work {
+    let reads = Arc::new(Recording::new(&Memory::default()).finish());
+    let (digest, objects, began) = (String::new(), Vec::new(), Instant::now());
+    let build = Build { inputs, reads, digest, objects, began, repairs: false };
+    Work::plan(build, &Inventory::default(), &Policy { prune: false, custom_stage_kinds: Vec::new() })
 }

@@ -104,6 +104,8 @@ pub(crate) struct Checking {
 struct Outline {
     settled: Option<(Inputs, Option<Arc<ReadSet>>)>,
     health: bool,
+    /// True while a pass has it, or a build is on its way into the cluster.
+    busy: bool,
 }
 
 /// A session, unless a pass has it, and what may be known of it meanwhile.
@@ -118,7 +120,7 @@ pub(crate) struct Sessions {
 /// What a new artifact means for a Kustomization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// It is the one that was applied.
+    /// It is the one that was applied, and nothing else is under way.
     Nothing,
     /// It reads the same; only the revision moves.
     Revision,
@@ -130,7 +132,9 @@ impl Sessions {
     /// Takes the session out; a new one where there is none.
     pub(crate) fn take(&self, key: &Key) -> Box<Session> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.get_mut(key).and_then(|(_, session)| session.take()).unwrap_or_default()
+        let (outline, session) = table.entry(key.clone()).or_default();
+        outline.busy = true;
+        session.take().unwrap_or_default()
     }
 
     /// Puts it back.
@@ -138,6 +142,7 @@ impl Sessions {
         let outline = Outline {
             settled: session.settled.as_ref().map(|settled| (settled.inputs.clone(), settled.reads.clone())),
             health: session.settled.as_ref().is_some_and(|settled| settled.health.is_some()),
+            busy: session.work.is_some(),
         };
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.insert(key.clone(), (outline, Some(session)));
@@ -159,7 +164,19 @@ impl Sessions {
         table.get(key).is_some_and(|(outline, _)| outline.health)
     }
 
-    /// What this artifact means for the Kustomization.
+    /// True when a pass may have read this reference before it was in this version.
+    pub(crate) fn may_lack(&self, key: &Key, reference: &str, version: &str) -> bool {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        match table.get(key) {
+            None => false,
+            Some((Outline { settled: Some((inputs, _)), busy: false, .. }, _)) => {
+                inputs.references.iter().any(|(name, read)| name == reference && read != version)
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// What this artifact means for the Kustomization. `revision` is what it says to be ready at.
     pub(crate) fn news(
         &self,
         key: &Key,
@@ -171,8 +188,14 @@ impl Sessions {
             let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
             table.get(key).map(|(outline, _)| outline.clone())
         };
-        let Some((inputs, reads)) = outline.and_then(|outline| outline.settled) else { return News::Content };
+        let Some(Outline { settled: Some((inputs, reads)), busy, .. }) = outline else {
+            return News::Content;
+        };
         if inputs.artifact == artifact.digest {
+            if busy {
+                // What is under way may be for an artifact that was there for a while only.
+                return News::Content;
+            }
             return if revision == Some(artifact.revision.as_str()) { News::Nothing } else { News::Revision };
         }
         match (reads, index) {
@@ -285,11 +308,27 @@ mod tests {
         artifact.digest = "one".to_owned();
         assert_eq!(sessions.news(&key, Some("r1"), &artifact, None), News::Revision);
         assert_eq!(sessions.news(&key, Some("r2"), &artifact, None), News::Nothing);
-        drop(sessions.take(&key));
-        assert_eq!(
-            sessions.news(&key, Some("r2"), &artifact, None),
-            News::Nothing,
-            "a running pass hides nothing"
-        );
+        let mut session = sessions.take(&key);
+        let back = sessions.news(&key, Some("r2"), &artifact, None);
+        assert_eq!(back, News::Content, "a pass may be about something else");
+        session.work = Some(crate::sample::work(inputs("three")));
+        sessions.put(&key, session);
+        let back = sessions.news(&key, Some("r2"), &artifact, None);
+        assert_eq!(back, News::Content, "another artifact is on its way");
+    }
+
+    #[test]
+    fn a_reference_that_was_read_before_it_changed_is_known() {
+        let key = Key::new("apps", "app");
+        let sessions = Sessions::default();
+        assert!(!sessions.may_lack(&key, "ConfigMap/a", "1"), "nobody has read anything");
+        let mut session = sessions.take(&key);
+        assert!(sessions.may_lack(&key, "ConfigMap/a", "1"), "a pass may be reading");
+        let mut read = inputs("one");
+        read.references.push(("ConfigMap/a".to_owned(), "1".to_owned()));
+        session.settled = settled("one", None).settled.map(|settled| Settled { inputs: read, ..settled });
+        sessions.put(&key, session);
+        assert!(!sessions.may_lack(&key, "ConfigMap/a", "1"));
+        assert!(sessions.may_lack(&key, "ConfigMap/a", "2"));
     }
 }

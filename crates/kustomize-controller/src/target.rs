@@ -8,10 +8,10 @@ use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::kustomize::v1::{Kustomization, SubstituteKind};
 use sluice_api::{Reason, reason as common};
 use sluice_apply::{
-    Cluster, Dialect, Identity, KubeconfigError, KubeconfigPolicy, Remote, Remotes, Settings, Target,
+    Cluster, Dialect, Identity, KubeconfigError, KubeconfigPolicy, Remote, Remotes, Settings, Signal, Target,
 };
 use sluice_runtime::Host;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::logins::Logins;
 use crate::observe::Read;
@@ -30,10 +30,13 @@ pub(crate) struct Targets {
     logins: Arc<Logins>,
     local: Cluster,
     remotes: Remotes,
-    met: mpsc::UnboundedSender<Cluster>,
+    met: mpsc::UnboundedSender<broadcast::Receiver<Signal>>,
     /// The other end, until somebody takes it.
-    meetings: Mutex<Option<mpsc::UnboundedReceiver<Cluster>>>,
+    meetings: Mutex<Option<Meetings>>,
 }
+
+/// The signals of each cluster, from the moment that it is met.
+pub(crate) type Meetings = mpsc::UnboundedReceiver<broadcast::Receiver<Signal>>;
 
 /// Why a cluster cannot be spoken to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +80,7 @@ impl Targets {
             sluice_apply::Options { settings: settings.clone(), request_timeout: REQUEST },
         );
         // The receiver is held by this very value.
-        let _ = met.send(local.clone());
+        let _ = met.send(local.signals());
         let environment = options.environment.clone();
         Self {
             logins: Arc::new(Logins::new(host, options.tokens, options.token_lifetime, environment)),
@@ -92,8 +95,8 @@ impl Targets {
         }
     }
 
-    /// The clusters as they are met, this one first; to be taken once.
-    pub(crate) fn meetings(&self) -> Option<mpsc::UnboundedReceiver<Cluster>> {
+    /// The signals of clusters as they are met, this one first; to be taken once.
+    pub(crate) fn meetings(&self) -> Option<Meetings> {
         self.meetings.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -138,7 +141,7 @@ impl Targets {
     fn meet(&self, remote: Remote) -> Cluster {
         if remote.is_new {
             // Without a follower nothing but speed is lost.
-            let _ = self.met.send(remote.cluster.clone());
+            let _ = self.met.send(remote.cluster.signals());
         }
         remote.cluster
     }

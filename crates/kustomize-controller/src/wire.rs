@@ -2,25 +2,28 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{self, Event};
-use kube::{Api, ResourceExt as _};
 use sluice_api::keys;
 use sluice_api::kustomize::v1::{Kustomization, SubstituteKind};
 use sluice_api::source::SourceKind;
-use sluice_apply::{Cluster, Signal};
+use sluice_apply::Signal;
 use sluice_runtime::{Change, Host, Key, Urgency, WakeKey};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 
 use crate::context::Context;
-use crate::gate::{own_key, source_key};
-use crate::references::ReferenceKey;
+use crate::gate::{own_key, reference_key, source_key};
 use crate::request::{self, SourceKey};
 use crate::session::News;
-use crate::{health, order};
+use crate::{configs, health, order};
+
+/// Everything whose changes may concern a Kustomization: its source, and what it refers to.
+pub(crate) fn sought(object: &Kustomization) -> Vec<WakeKey> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let references = request::referenced(object);
+    let references = references.iter().map(|(kind, name)| reference_key(*kind, namespace, name));
+    std::iter::once(source_key(&SourceKey::of(object))).chain(references).collect()
+}
 
 /// Starts every watcher; each ends with the process.
 pub(crate) fn start(context: &Arc<Context>, host: &Host) {
@@ -35,18 +38,19 @@ pub(crate) fn start(context: &Arc<Context>, host: &Host) {
         });
     }
     spawn(host, sources(context.clone(), news));
-    spawn(host, dependents(context.clone()));
+    // From now on, not from when they get to run: what happens meanwhile is to be told too.
+    spawn(host, dependents(context.clone(), context.handle.subscribe()));
     if let Some(mut meetings) = context.targets.meetings() {
         let (context, host) = (context.clone(), host.clone());
         spawn(&host.clone(), async move {
-            while let Some(cluster) = meetings.recv().await {
-                spawn(&host, signals(context.clone(), cluster));
+            while let Some(met) = meetings.recv().await {
+                spawn(&host, signals(context.clone(), met));
             }
         });
     }
     if !context.options.gates.disable_config_watchers {
-        spawn(host, configs::<ConfigMap>(context.clone(), host.clone(), SubstituteKind::ConfigMap));
-        spawn(host, configs::<Secret>(context.clone(), host.clone(), SubstituteKind::Secret));
+        spawn(host, configs::follow::<ConfigMap>(context.clone(), host.clone(), SubstituteKind::ConfigMap));
+        spawn(host, configs::follow::<Secret>(context.clone(), host.clone(), SubstituteKind::Secret));
     }
 }
 
@@ -65,14 +69,14 @@ async fn sources(context: Arc<Context>, mut news: mpsc::Receiver<SourceKey>) {
             let Ok(source) = context.sources.get(&key).await else { return };
             let Some(artifact) = &source.status.artifact else { return };
             let index = context.artifacts.index(artifact).await;
-            let mut all = context.handle.list();
-            all.retain(|object| SourceKey::of(object) == key);
+            let mut all = context.handle.referring(&source_key(&key));
             order::by_dependencies(&mut all);
             let mut moved = Vec::new();
             for object in all {
                 let own = Key::of(&*object);
-                let applied =
-                    object.status.as_ref().and_then(|status| status.facts.last_applied_revision.as_deref());
+                // Who failed with another revision since has not come back to this one.
+                let ready = object.status.as_ref().filter(|status| status.is_ready());
+                let applied = ready.and_then(|status| status.facts.last_applied_revision.as_deref());
                 match context.sessions.news(&own, applied, artifact, index.as_deref()) {
                     News::Nothing => {}
                     News::Revision => moved.push(own),
@@ -89,8 +93,7 @@ async fn sources(context: Arc<Context>, mut news: mpsc::Receiver<SourceKey>) {
 }
 
 /// Kustomizations wake those that depend on them.
-async fn dependents(context: Arc<Context>) {
-    let mut changes = context.handle.subscribe();
+async fn dependents(context: Arc<Context>, mut changes: broadcast::Receiver<Change<Kustomization>>) {
     loop {
         match changes.recv().await {
             Ok(Change::Applied(object)) => context.handle.wake(&own_key(&Key::of(&*object))),
@@ -112,10 +115,8 @@ async fn dependents(context: Arc<Context>) {
 }
 
 /// What happens to applied objects, and to what is waited for.
-async fn signals(context: Arc<Context>, cluster: Cluster) {
-    let mut signals = cluster.signals();
-    // The watches end with the last user of the cluster, and so does this.
-    drop(cluster);
+/// The watches end with the last user of a cluster, and so does this.
+async fn signals(context: Arc<Context>, mut signals: broadcast::Receiver<Signal>) {
     loop {
         match signals.recv().await {
             Ok(Signal::Kind { group, kind }) => {
@@ -144,49 +145,5 @@ async fn signals(context: Arc<Context>, cluster: Cluster) {
             }
             Err(RecvError::Closed) => return,
         }
-    }
-}
-
-/// Labelled ConfigMaps and Secrets, by their metadata only.
-async fn configs<K>(context: Arc<Context>, host: Host, kind: SubstituteKind)
-where
-    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + Send
-        + 'static,
-{
-    let api: Api<PartialObjectMeta<K>> = match &host.scope.namespace {
-        Some(namespace) => Api::namespaced(host.client.clone(), namespace),
-        None => Api::all(host.client.clone()),
-    };
-    let config = watcher::Config::default().labels(&context.options.config_selector);
-    let mut events = std::pin::pin!(sluice_runtime::watch::events(api, config));
-    let mut started = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Event::InitDone => started = true,
-            // What the first list holds was read by the first passes anyway.
-            Event::InitApply(_) if !started => {}
-            Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
-                let namespace = object.namespace().unwrap_or_default();
-                wake_referrers(&context, kind, &namespace, &object.name_any());
-            }
-            Event::Init => {}
-        }
-    }
-}
-
-fn wake_referrers(context: &Context, kind: SubstituteKind, namespace: &str, name: &str) {
-    let changed = ReferenceKey { kind, namespace: namespace.to_owned(), name: name.to_owned() };
-    context.references.forget(&changed);
-    let mut all: Vec<Arc<Kustomization>> = context.handle.list();
-    all.retain(|object| {
-        object.metadata.namespace.as_deref() == Some(namespace)
-            && request::referenced(object).iter().any(|(other, named)| *other == kind && named == name)
-    });
-    order::by_dependencies(&mut all);
-    for object in all {
-        context.handle.enqueue(&Key::of(&*object), Urgency::Fresh);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use sluice_api::Managed;
 use tokio::sync::{broadcast, watch};
 
-use crate::lock::{read, write};
+use crate::index::Index;
+use crate::lock::{lock, read, write};
 use crate::parking::Parking;
 use crate::queue::Queue;
 use crate::scope::Trigger;
@@ -81,7 +82,11 @@ pub struct Handle<K> {
 }
 
 struct Shared<K> {
+    /// What an object refers to.
+    refers: fn(&K) -> Vec<WakeKey>,
     objects: RwLock<HashMap<Key, Cached<K>>>,
+    /// Moves only while the objects are locked for writing.
+    index: Mutex<Index>,
     queue: Queue,
     parking: Parking,
     changes: broadcast::Sender<Change<K>>,
@@ -109,9 +114,16 @@ impl<K: Managed> Default for Handle<K> {
 impl<K: Managed> Handle<K> {
     /// An empty cache and queue, to be given to [`crate::drive()`].
     pub fn new() -> Self {
+        Self::indexed(|_| Vec::new())
+    }
+
+    /// The same, with objects to be found by what they refer to. That must follow from the object alone.
+    pub fn indexed(refers: fn(&K) -> Vec<WakeKey>) -> Self {
         Self {
             shared: Arc::new(Shared {
+                refers,
                 objects: RwLock::default(),
+                index: Mutex::default(),
                 queue: Queue::default(),
                 parking: Parking::default(),
                 changes: broadcast::Sender::new(1024),
@@ -144,6 +156,13 @@ impl<K: Managed> Handle<K> {
     /// Every cached object, without managed fields.
     pub fn list(&self) -> Vec<Arc<K>> {
         read(&self.shared.objects).values().map(|cached| cached.object.clone()).collect()
+    }
+
+    /// The cached objects that refer to this.
+    pub fn referring(&self, wake: &WakeKey) -> Vec<Arc<K>> {
+        let keys = lock(&self.shared.index).of(wake);
+        let objects = read(&self.shared.objects);
+        keys.iter().filter_map(|key| objects.get(key)).map(|cached| cached.object.clone()).collect()
     }
 
     /// Changes from now on. A slow reader gets `Lagged` and must look at [`Handle::list`].
@@ -195,6 +214,7 @@ impl<K: Managed> Handle<K> {
         }
         let replaced = before.is_some_and(|cached| cached.object.meta().uid != object.meta().uid);
         let trigger = trigger(before.filter(|_| !replaced).map(|cached| &*cached.object), &object);
+        self.index(&key, before.map(|cached| &*cached.object), Some(&*object));
         objects.insert(key.clone(), Cached { object: object.clone(), ahead: origin == Origin::Answer });
         // The lock is held to the end: whoever removes the object meanwhile must not drop its turn.
         if replaced {
@@ -230,6 +250,7 @@ impl<K: Managed> Handle<K> {
 
     fn take_out(&self, objects: &mut HashMap<Key, Cached<K>>, key: &Key) -> Option<Arc<K>> {
         let object = objects.remove(key)?.object;
+        self.index(key, Some(&*object), None);
         self.drop_tables(key);
         let _ = self.shared.changes.send(Change::Deleted(object.clone()));
         Some(object)
@@ -244,6 +265,11 @@ impl<K: Managed> Handle<K> {
         }
         self.shared.synced.send_replace(true);
         gone
+    }
+
+    fn index(&self, key: &Key, before: Option<&K>, now: Option<&K>) {
+        let refers = |object: Option<&K>| object.map(self.shared.refers).unwrap_or_default();
+        lock(&self.shared.index).replace(key, &refers(before), &refers(now));
     }
 
     fn drop_tables(&self, key: &Key) {

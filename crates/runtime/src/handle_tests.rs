@@ -119,3 +119,24 @@ async fn an_answer_about_the_former_object_does_not_remove_the_new_one() {
     handle.lost(&key, Some("u2"));
     assert!(handle.find(&key).is_none());
 }
+
+#[test]
+fn who_refers_to_something_is_found_for_as_long_as_it_does() {
+    let wake = |url: &str| WakeKey::Named(url.into());
+    let handle =
+        Handle::<GitRepository>::indexed(|object| vec![WakeKey::Named(object.spec.url.as_str().into())]);
+    let referring = |url: &str| handle.referring(&wake(url)).len();
+    let (old, new) = ("https://example.com/x", "https://example.com/y");
+    handle.observe(repository(1, json!({})), Origin::List);
+    handle.observe(repository(2, json!({"status": {"observedGeneration": 1}})), Origin::Answer);
+    assert_eq!((referring(old), referring(new)), (1, 0));
+    let changed = json!({"metadata": {"generation": 2}, "spec": {"url": new}});
+    handle.observe(repository(4, changed), Origin::Watch);
+    handle.observe(repository(3, json!({})), Origin::Watch);
+    assert_eq!((referring(old), referring(new)), (0, 1));
+    let another = json!({"metadata": {"uid": "u2"}, "spec": {"url": old}});
+    handle.observe(repository(5, another), Origin::Watch);
+    assert_eq!((referring(old), referring(new)), (1, 0));
+    handle.remove(&Key::new("apps", "app"));
+    assert_eq!(referring(old), 0);
+}

@@ -12,6 +12,7 @@ pub mod gates;
 pub mod handle;
 pub mod host;
 mod ids;
+mod index;
 pub mod lease;
 mod lock;
 pub mod log;

@@ -52,6 +52,7 @@ mod settle;
 mod sources;
 mod target;
 mod trouble;
+mod turn;
 mod wire;
 mod work;
 

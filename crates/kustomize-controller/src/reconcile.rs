@@ -12,6 +12,7 @@ use sluice_manifest::Policy;
 use sluice_runtime::{Pass, Scope, Trigger, Verdict};
 use sluice_tree::Files as _;
 use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Tree;
 use crate::context::Context;
@@ -27,7 +28,7 @@ use crate::request::Request;
 use crate::session::{Course, Session, Work, choose};
 use crate::settle::Book;
 use crate::work::Build;
-use crate::{recall, release, rest, target};
+use crate::{recall, release, rest, target, turn};
 
 /// How long a closed gate is nobody's business.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -234,27 +235,15 @@ async fn build(
     }
     book.facts.last_attempted_revision = Some(artifact.revision.clone());
     let variables = observe::variables(site.request, read).map_err(Failure::Build)?;
-    let permit = context.builders.clone().acquire_owned().await.map_err(|_| Failure::Overtaken)?;
     let job = Job {
         tree,
         object: site.scope.object.clone(),
         path: site.request.path.clone(),
         variables,
         strict: context.options.gates.strict_post_build_substitutions,
-        cancel: site.scope.cancel.clone(),
     };
-    let rendered = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        render::render(&job)
-    })
-    .await
-    .map_err(|error| match error.is_panic() {
-        true => Failure::Build("kustomize build failed: recovered from kustomize build panic".to_owned()),
-        false => Failure::Overtaken,
-    })?;
-    if site.scope.cancel.is_cancelled() {
-        return Err(Failure::Overtaken);
-    }
+    let render = move |stop: &CancellationToken| render::render(&job, stop);
+    let rendered = turn::take(&context.builders, site.limit, &site.scope.cancel, render).await?;
     let rendered = rendered.map_err(render_failure)?;
     for warning in &rendered.warnings {
         tracing::warn!(%warning, "kustomize build");

@@ -23,7 +23,6 @@ pub(crate) struct Job {
     pub(crate) variables: Vec<Arc<Values>>,
     /// Variables without a value are errors.
     pub(crate) strict: bool,
-    pub(crate) cancel: CancellationToken,
 }
 
 /// What was built.
@@ -44,10 +43,10 @@ pub(crate) enum Failure {
     Apply(String),
 }
 
-/// Builds the objects of a Kustomization.
-pub(crate) fn render(job: &Job) -> Result<Rendered, Failure> {
+/// Builds the objects of a Kustomization, unless it is told to stop.
+pub(crate) fn render(job: &Job, stop: &CancellationToken) -> Result<Rendered, Failure> {
     let files = Recording::new(&job.tree.files);
-    let cancelled = || job.cancel.is_cancelled();
+    let cancelled = || stop.is_cancelled();
     let options = sluice_kustomize::Options {
         load_restrictions: sluice_kustomize::LoadRestrictions::None,
         openapi: sluice_kustomize::OpenApi::Add,
@@ -152,9 +151,8 @@ mod tests {
             path: RelPath::clamped("app"),
             variables: Vec::new(),
             strict: true,
-            cancel: CancellationToken::new(),
         };
-        render(&job)
+        render(&job, &CancellationToken::new())
     }
 
     const MAP: &str =
@@ -197,9 +195,11 @@ mod tests {
                 values(&[("b", "second"), ("c", "second")]),
             ],
             strict: true,
-            cancel: CancellationToken::new(),
         };
-        assert_eq!(render(&job).unwrap().objects[0].value()["data"]["a"], "first-second-spec");
+        assert_eq!(
+            render(&job, &CancellationToken::new()).unwrap().objects[0].value()["data"]["a"],
+            "first-second-spec"
+        );
     }
 
     #[test]

@@ -207,7 +207,7 @@ pub fn render(
         .map_err(|error| Error::Build(prepared.place(files, error)))?;
     let mut warnings = prepared.warnings;
     warnings.extend(built.warnings);
-    Ok((render_resources(built.resources, post_build)?, warnings))
+    Ok((substitute::render_each(built.resources, post_build, options.cancelled)?, warnings))
 }
 
 /// The digest under which a result stands in a history.

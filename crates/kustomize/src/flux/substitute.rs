@@ -9,6 +9,7 @@ use sluice_types::Digest;
 
 use super::{Error, digest_of};
 use crate::envsubst;
+use crate::error::ErrorKind;
 use crate::id::Gvk;
 
 /// A label or annotation with this key and the value `disabled` keeps substitution away.
@@ -87,12 +88,24 @@ impl fmt::Debug for Rendered {
 /// # Errors
 /// The first result without apiVersion, kind or name, or whose substitution failed.
 pub fn render_resources(
+    resources: Vec<Value>,
+    post_build: Option<&PostBuild<'_>>,
+) -> Result<Rendered, Error> {
+    render_each(resources, post_build, None)
+}
+
+/// The same, stopping between resources once `cancelled` says so.
+pub(super) fn render_each(
     mut resources: Vec<Value>,
     post_build: Option<&PostBuild<'_>>,
+    cancelled: Option<&(dyn Fn() -> bool + Sync)>,
 ) -> Result<Rendered, Error> {
     let mut whole = String::new();
     let mut text = String::new();
     for (at, resource) in resources.iter_mut().enumerate() {
+        if cancelled.is_some_and(|cancelled| cancelled()) {
+            return Err(Error::Build(crate::Error::new(ErrorKind::Cancelled, "the build was cancelled")));
+        }
         let subject = subject(resource)?;
         text.clear();
         yaml::emit_v2_into(resource, &mut text);

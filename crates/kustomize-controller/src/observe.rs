@@ -119,6 +119,49 @@ mod tests {
     use serde_json::json;
     use sluice_api::kustomize::v1::SubstituteKind;
 
+    /// An API server whose watches tell of the source's first revision, and whose reads of the second.
+    fn lagging() -> kube::Client {
+        let service = tower::service_fn(|request: http::Request<kube::client::Body>| async move {
+            let source = |revision| {
+                let mut source = serde_json::to_value(sample::source(revision)).unwrap();
+                source["apiVersion"] = json!("source.toolkit.fluxcd.io/v1");
+                source["kind"] = json!("GitRepository");
+                source
+            };
+            let answer = if request.uri().path().ends_with("/repo") {
+                source("r2")
+            } else if request.uri().query().unwrap_or_default().contains("watch=true") {
+                std::future::pending().await
+            } else {
+                json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepositoryList",
+                    "metadata": {"resourceVersion": "1"}, "items": [source("r1")]})
+            };
+            let body = kube::client::Body::from(answer.to_string().into_bytes());
+            Ok::<_, std::convert::Infallible>(http::Response::new(body))
+        });
+        kube::Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn with_its_gate_sources_are_read_past_a_cache_that_lags() {
+        sluice_runtime::tls::install();
+        let key = SourceKey {
+            kind: sluice_api::source::SourceKind::GitRepository,
+            namespace: "apps".to_owned(),
+            name: "repo".to_owned(),
+        };
+        for (gate, expected) in [(false, "r1"), (true, "r2")] {
+            let host = sluice_runtime::Host::embedded(lagging(), "kustomize-controller", None).unwrap();
+            let mut options = crate::options::Options::default();
+            options.gates.direct_source_fetch = gate;
+            let context = Arc::new(Context::new(options, &host, sluice_runtime::Handle::new()).unwrap());
+            crate::wire::start(&context, &host);
+            let seen = source(&context, &key).await.unwrap();
+            assert_eq!(seen.status.artifact.as_ref().unwrap().revision, expected);
+            host.stop.cancel();
+        }
+    }
+
     #[test]
     fn references_come_in_their_order_and_only_required_ones_must_exist() {
         let values = |version: &str| {

@@ -104,3 +104,49 @@ data: {step: \"1\"}
     assert_eq!(text(&one, "/data/extra"), "typed by hand");
     stage.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn replicas_that_are_ignored_belong_to_the_autoscaler_that_applies_them() {
+    let deployment = |image: &str| {
+        format!(
+            "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  replicas: 1
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{containers: [{{name: web, image: \"{image}\"}}]}}
+"
+        )
+    };
+    let stage = Stage::start().await.unwrap();
+    let first = stage.repository.commit("first", &[("app/web.yaml", Some(&deployment("web:1")))]).unwrap();
+    stage.add_source().await.unwrap();
+    let ignore = json!({"ignore": [{"paths": ["/spec/replicas"], "target": {"kind": "Deployment"}}]});
+    stage.add_kustomization("app", "./app", ignore).await.unwrap();
+    stage.ready("app", &first).await.unwrap();
+    let deployments = stage.api("apps/v1", "Deployment", "deployments");
+    let scaled = Patch::Apply(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web"}, "spec": {"replicas": 3}}));
+    deployments.patch("web", &PatchParams::apply("autoscaler").force(), &scaled).await.unwrap();
+    let second = stage.push(&[("app/web.yaml", Some(&deployment("web:2")))]).await.unwrap();
+    stage.ready("app", &second).await.unwrap();
+    let web = deployments.get("web").await.unwrap();
+    assert_eq!(text(&web, "/spec/template/spec/containers/0/image"), "web:2");
+    assert_eq!(web.data.pointer("/spec/replicas"), Some(&json!(3)));
+    let owners: Vec<_> = web
+        .metadata
+        .managed_fields
+        .unwrap()
+        .into_iter()
+        .filter(|entry| {
+            let fields = entry.fields_v1.as_ref().unwrap();
+            fields.0.pointer("/f:spec/f:replicas").is_some()
+        })
+        .map(|entry| entry.manager.unwrap())
+        .collect();
+    assert_eq!(owners, ["autoscaler"]);
+    stage.end().await.unwrap();
+}

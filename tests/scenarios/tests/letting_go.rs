@@ -70,6 +70,29 @@ async fn pruning_does_not_wait_for_finalizers() {
 }
 
 #[tokio::test]
+async fn what_is_renamed_is_made_before_the_old_one_goes() {
+    let (stage, _) = applied(json!({})).await;
+    let hold = Patch::Merge(json!({"metadata": {"finalizers": ["scenarios.sluice.dev/hold"]}}));
+    let by = PatchParams { field_manager: Some("other-controller".into()), ..PatchParams::default() };
+    stage.config_maps().patch("two", &by, &hold).await.unwrap();
+    let three = config_map("three", "1");
+    let second = stage.push(&[("app/two.yaml", None), ("app/three.yaml", Some(&three))]).await.unwrap();
+    stage.ready("app", &second).await.unwrap();
+    let version = async |name: &str| -> u64 {
+        let object = stage.config_maps().get(name).await.unwrap();
+        object.metadata.resource_version.unwrap().parse().unwrap()
+    };
+    assert!(
+        version("three").await < version("two").await,
+        "the old one was last written when it was deleted"
+    );
+    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    stage.config_maps().patch("two", &by, &free).await.unwrap();
+    stage.until_gone(&stage.config_maps(), "two").await.unwrap();
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn without_its_account_objects_are_left_and_named() {
     let stage = Stage::start().await.unwrap();
     let one = config_map("one", "1");

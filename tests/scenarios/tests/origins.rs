@@ -165,3 +165,53 @@ async fn the_origin_of_an_artifact_is_told_and_forgotten_with_it() {
     assert_eq!(history[0]["totalReconciliations"], 2);
     stage.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn going_back_to_the_applied_revision_ends_a_hopeless_wait_for_another() {
+    let (stage, first, artifact) = fetched().await;
+    hold(&stage.repositories(), "held", &artifact).await;
+    let spec = json!({"sourceRef": {"kind": "GitRepository", "name": "held"}, "wait": true, "timeout": "20m",
+        "retryInterval": "30m"});
+    stage.add_kustomization("app", "./app", spec).await.unwrap();
+    stage.ready("app", &first).await.unwrap();
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: never}\nspec: {accessModes: \
+                 [ReadWriteOnce], storageClassName: none-such, resources: {requests: {storage: 1Gi}}}\n";
+    let second = stage.push(&[("app/claim.yaml", Some(claim))]).await.unwrap();
+    let source = stage.fetched("apps", &second).await.unwrap();
+    hold(&stage.repositories(), "held", source.data.pointer("/status/artifact").unwrap()).await;
+    let waits = |object: &DynamicObject| condition_text(object, "Healthy", "status") == "Unknown";
+    stage.until(&stage.kustomizations(), "app", waits).await.unwrap();
+    hold(&stage.repositories(), "held", &artifact).await;
+    let claims = stage.api("v1", "PersistentVolumeClaim", "persistentvolumeclaims");
+    stage.until_gone(&claims, "never").await.unwrap();
+    stage.ready("app", &first).await.unwrap();
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_external_artifact_is_applied_when_its_revision_changes() {
+    let (mut stage, first, artifact) = fetched().await;
+    stage.kill_kustomize().await.unwrap();
+    stage.start_kustomize_with(&["--feature-gates=ExternalArtifact=true"]).await.unwrap();
+    let external = stage.api("source.toolkit.fluxcd.io/v1", "ExternalArtifact", "externalartifacts");
+    stage
+        .apply(&json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "ExternalArtifact",
+            "metadata": {"name": "made"}, "spec": {}}))
+        .await
+        .unwrap();
+    let hold = async |artifact: &Value| {
+        let status = Patch::Merge(json!({"status": {"artifact": artifact}}));
+        external.patch_status("made", &PatchParams::default(), &status).await.unwrap();
+    };
+    hold(&artifact).await;
+    let spec = json!({"sourceRef": {"kind": "ExternalArtifact", "name": "made"}, "retryInterval": "30m"});
+    stage.add_kustomization("app", "./app", spec).await.unwrap();
+    stage.ready("app", &first).await.unwrap();
+    let two = config_map("two", "1");
+    let second = stage.push(&[("app/two.yaml", Some(&two))]).await.unwrap();
+    let source = stage.fetched("apps", &second).await.unwrap();
+    hold(source.data.pointer("/status/artifact").unwrap()).await;
+    stage.ready("app", &second).await.unwrap();
+    assert!(stage.config_maps().get("two").await.is_ok());
+    stage.end().await.unwrap();
+}

@@ -66,6 +66,34 @@ async fn a_watched_substitution_source_is_applied_when_it_changes() {
 }
 
 #[tokio::test]
+async fn only_labelled_substitution_sources_are_watched() {
+    let stage = Stage::start().await.unwrap();
+    let (one, two) = (config_map("one", "${word}"), config_map("two", "${word}"));
+    let commit =
+        stage.repository.commit("first", &[("a/1.yaml", Some(&one)), ("b/2.yaml", Some(&two))]).unwrap();
+    stage.add_source().await.unwrap();
+    for (name, vars, labels) in
+        [("a", "plain", json!({})), ("b", "watched", json!({"reconcile.fluxcd.io/watch": "Enabled"}))]
+    {
+        let vars_of = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"word": "first"},
+            "metadata": {"name": vars, "labels": labels}});
+        stage.apply(&vars_of).await.unwrap();
+        let spec = json!({"postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": vars}]}});
+        stage.add_kustomization(name, &format!("./{name}"), spec).await.unwrap();
+        stage.ready(name, &commit).await.unwrap();
+    }
+    for word in ["second", "third"] {
+        let change = Patch::Merge(json!({"data": {"word": word}}));
+        for vars in ["plain", "watched"] {
+            stage.config_maps().patch(vars, &PatchParams::default(), &change).await.unwrap();
+        }
+        stage.until(&stage.config_maps(), "two", |object| text(object, "/data/step") == word).await.unwrap();
+    }
+    assert_eq!(text(&stage.config_maps().get("one").await.unwrap(), "/data/step"), "first");
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_encrypted_secret_without_decryption_stops_the_whole_set() {
     let stage = Stage::start().await.unwrap();
     let secret = "apiVersion: v1

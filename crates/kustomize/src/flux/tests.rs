@@ -336,3 +336,30 @@ fn a_failed_build_says_so() {
     let error = rendered(&files, &Overrides::default(), &[]).unwrap_err();
     assert!(error.starts_with("kustomize build failed: accumulating resources: "), "{error}");
 }
+
+#[test]
+fn two_kustomization_files_in_a_directory_are_refused() {
+    let files = [("app/kustomization.yaml", "{}"), ("app/kustomization.yml", "{}")];
+    let tree = Memory::of(files).unwrap();
+    let directory = RelPath::new("app").unwrap();
+    let error = render(&tree, &directory, &Overrides::default(), None, &Options::default()).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("kustomize build failed: Found multiple kustomization files under: "), "{text}");
+}
+
+#[test]
+fn who_gives_up_during_the_substitution_ends_it() {
+    let tree = Memory::of([("app/c.yaml", CONFIG)]).unwrap();
+    let directory = RelPath::new("app").unwrap();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let count = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let build = |limit: usize| {
+        let cancelled = || count() >= limit;
+        let options = Options { cancelled: Some(&cancelled), ..Options::default() };
+        render(&tree, &directory, &Overrides::default(), None, &options).map(|_| ())
+    };
+    build(usize::MAX).unwrap();
+    let times = asked.swap(0, std::sync::atomic::Ordering::Relaxed);
+    let error = build(times - 1).unwrap_err();
+    assert_eq!(error.to_string(), "kustomize build failed: the build was cancelled");
+}

@@ -203,5 +203,6 @@ pub(crate) fn generate(
     resource.history.needs_hash = !options.is_some_and(|options| options.disable_name_suffix_hash);
     resource.history.generated = true;
     resource.history.behavior = Behavior::parse(&generator.behavior);
+    resource.ground_annotations();
     Ok(resource)
 }

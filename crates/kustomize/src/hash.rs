@@ -15,6 +15,9 @@ pub(crate) fn suffix(resource: &Resource) -> Result<String> {
         "ConfigMap" => gojson::compact(&config_map(&resource.node)?),
         "Secret" => gojson::compact(&secret(&resource.node)?),
         _ => {
+            // Upstream's history stands in the annotations, and is hashed with them.
+            let mut resource = resource.clone();
+            resource.write_history();
             let mut text = String::new();
             dump(&resource.node, &mut text);
             text
@@ -93,6 +96,7 @@ fn dump(node: &Node, out: &mut String) {
         }
     };
     let tag = match &node.tag {
+        Tag::Map | Tag::Seq if node.line == 0 => "",
         Tag::Null => "!!null",
         Tag::Bool => "!!bool",
         Tag::Int => "!!int",

@@ -104,11 +104,13 @@ impl<'a> IdRef<'a> {
         self.same_gvk_and_name(other) && self.effective_namespace() == other.effective_namespace()
     }
 
-    /// Whether this one is picked by `by`, whose empty parts match anything.
+    /// Whether a replacement means this one by `by`, whose empty parts match anything. Where replacements
+    /// look for their source, upstream takes every kind for one that lives in namespaces.
     pub(crate) fn is_selected_by(&self, by: &ResId) -> bool {
+        let namespaced = |namespace| effective_namespace(false, namespace);
         (by.name.is_empty() || self.name == by.name)
             && self.is_of(&by.gvk)
-            && (by.namespace.is_empty() || self.effective_namespace() == by.effective_namespace())
+            && (by.namespace.is_empty() || namespaced(self.namespace) == namespaced(&by.namespace))
     }
 }
 

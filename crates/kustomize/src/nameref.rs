@@ -125,16 +125,10 @@ struct Field<'a> {
 /// Rewrites all references to what was renamed.
 pub(crate) fn fix(session: &Session<'_>, resources: &mut Resources, config: &Config) -> Result<()> {
     let candidates = collect(resources);
-    if candidates.list.is_empty() {
-        return check_subjects(resources, config);
-    }
     let mut by_kind: HashMap<&str, Vec<Field<'_>>> = HashMap::new();
     let mut order = 0_usize;
     let mut orders: HashMap<*const FieldSpec, usize> = HashMap::new();
     for Referrers { target, fields } in &config.name_references {
-        if !candidates.list.iter().any(|candidate| candidate.is_former(target)) {
-            continue;
-        }
         for spec in fields {
             let parts = split_path(&spec.path, '/');
             by_kind.entry(spec.gvk.kind.as_str()).or_default().push(Field { spec, target, parts });
@@ -160,18 +154,6 @@ pub(crate) fn fix(session: &Session<'_>, resources: &mut Resources, config: &Con
         };
         if !fields.is_empty() {
             fix_one(session, resource, fields, &candidates)?;
-        }
-    }
-    Ok(())
-}
-
-/// Refuses bindings with blank namespaces even where nothing has to be changed.
-fn check_subjects(resources: &Resources, config: &Config) -> Result<()> {
-    for resource in resources.list().iter().filter(|resource| resource.kind() == "RoleBinding") {
-        let original = resource.original_gvk();
-        let mut fields = config.name_references.iter().flat_map(|referrers| &referrers.fields);
-        if fields.any(|spec| original.is_selected(&spec.gvk)) {
-            Referrer::new(resource)?;
         }
     }
     Ok(())

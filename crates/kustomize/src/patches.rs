@@ -250,9 +250,13 @@ fn apply_json(session: &Session<'_>, resource: &mut Resource, operations: &[Oper
     }
     resource.node = Node::from(&value);
     let mut annotations = texts(resource.node.get("metadata").and_then(|meta| meta.get("annotations")));
+    let kept = internal.iter().any(|key| annotations.contains_key(*key));
     for key in internal {
         annotations.remove(key);
     }
     resource.set_annotations(&annotations);
+    if kept {
+        resource.ground_annotations();
+    }
     Ok(())
 }

@@ -90,7 +90,8 @@ pub(crate) fn run_generator(
     match config.kind() {
         kind @ ("ConfigMapGenerator" | "SecretGenerator") => {
             let mut arguments: Generator = read(Some(&value)).map_err(failed(config))?;
-            arguments.fix();
+            // Only kustomizations know of the old field.
+            arguments.env.clear();
             if arguments.name.is_empty() {
                 arguments.name = config.name().to_owned();
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sluice_manifest::yaml::Node;
+use sluice_manifest::yaml::{Node, Style};
 
 use crate::error::Result;
 use crate::id::{Gvk, IdRef, ResId, split_api_version};
@@ -232,8 +232,18 @@ impl Resource {
         former.any(|id| wanted(&id)) || wanted(&present)
     }
 
+    /// Gives the object annotations, as it has upstream once its history is noted there.
+    pub(crate) fn ground_annotations(&mut self) {
+        let present = self.meta("annotations").is_some_and(|annotations| !node::is_nil_or_empty(annotations));
+        if !present && let Some(meta) = self.node.ensure_map("metadata") {
+            meta.remove("annotations");
+            meta.set("annotations", Node::empty_map());
+        }
+    }
+
     /// Remembers the present identity before it changes.
     pub(crate) fn remember_id(&mut self) {
+        self.ground_annotations();
         let id = self.id();
         let namespace = id.effective_namespace().to_owned();
         self.history.former.push(Former { name: id.name, namespace, kind: id.gvk.kind });
@@ -397,6 +407,34 @@ impl Resource {
             annotations.set(key, Node::string(value.as_str()));
         }
         internal.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// As [`Self::expose_history`], in the order and style of usual histories upstream.
+    pub(crate) fn write_history(&mut self) {
+        let internal = self.internal_annotations();
+        let [first, ..] = &self.history.former[..] else { return };
+        // A namespace is set before names are changed; everything else notes its affix first.
+        let next = self.history.former.get(1).map_or(self.name(), |next| &next.name);
+        let identity_first = first.name == next;
+        let rank = |key: &str| match key {
+            _ if key == INTERNAL[8] || key == INTERNAL[9] => 0,
+            _ if key == INTERNAL[1] => 2,
+            _ if key == INTERNAL[4] => 3,
+            _ if key == INTERNAL[0] => 4,
+            _ if identity_first => 5,
+            _ => 1,
+        };
+        let mut internal: Vec<_> = internal.into_iter().map(|(key, value)| (rank(key), key, value)).collect();
+        internal.sort_by_key(|(rank, ..)| *rank);
+        let Some(meta) = self.node.ensure_map("metadata") else { return };
+        let Some(annotations) = meta.ensure_map("annotations") else { return };
+        for (_, key, value) in internal {
+            let mut value = Node::string(value);
+            if annotations.get(key).is_none() {
+                node::set_style(&mut value, Style::Single);
+            }
+            node::set_field(annotations, key, value);
+        }
     }
 
     /// The history as annotations.

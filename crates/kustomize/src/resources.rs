@@ -7,7 +7,7 @@ use sluice_manifest::yaml::Node;
 use crate::error::{Result, bad};
 use crate::id::ResId;
 use crate::node;
-use crate::resource::{Behavior, Resource, texts};
+use crate::resource::{Behavior, Resource};
 use crate::schema::Schemas;
 
 /// Resources in the order they were added.
@@ -261,8 +261,13 @@ impl Resources {
 
 /// The mapping of texts under `field`, the other's below this one's.
 fn merge_data(resource: &mut Resource, other: &Resource, field: &str) {
-    let mut data: BTreeMap<String, String> = texts(other.node.get(field));
-    data.extend(texts(resource.node.get(field)));
+    let mut data = BTreeMap::new();
+    for map in [other.node.get(field), resource.node.get(field)].into_iter().flatten() {
+        let pairs = map.pairs().unwrap_or_default().iter();
+        let text =
+            |node: &Node| if node.is_null() { String::new() } else { node.text().unwrap_or("").to_owned() };
+        data.extend(pairs.map(|(key, value)| (text(key), text(value))));
+    }
     resource.node.remove(field);
     if data.is_empty() {
         return;

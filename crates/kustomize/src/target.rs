@@ -64,11 +64,8 @@ impl<'s, 'a> Target<'s, 'a> {
     pub(crate) fn root(session: &'s Session<'a>, loader: Loader) -> Result<Self> {
         let mut target = Self::load(session, loader, Config::defaults())?;
         session.choose_schema(&target.loader, &target.kustomization.openapi)?;
-        let kustomization = &target.kustomization;
-        if ["originAnnotations", "transformerAnnotations"]
-            .iter()
-            .any(|word| kustomization.has_metadata_option(word))
-        {
+        // Whatever is asked for, upstream keeps all notes and drops the unwanted ones in the end.
+        if !target.kustomization.build_metadata.is_empty() {
             target.origin = Some(Origin::default());
         }
         Ok(target)

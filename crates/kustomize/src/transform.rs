@@ -207,16 +207,25 @@ fn set_namespace(
     }
     let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
     if is_binding && subjects != Subjects::None {
-        let wanted = |subject: &Node| match subjects {
-            Subjects::DefaultOnly => subject.get("name").and_then(Node::text) == Some("default"),
-            _ => subject.get("kind").and_then(Node::text) == Some("ServiceAccount"),
+        let (field, wanted) = match subjects {
+            Subjects::DefaultOnly => ("name", "default"),
+            _ => ("kind", "ServiceAccount"),
         };
         if let Some(list) = object.get_mut("subjects").filter(|list| !list.is_null()) {
             let Some(items) = list.items_mut() else {
                 return Err(node::wrong_kind(list, Shape::Sequence)
                     .wrap("setting namespace on (cluster)role binding subjects"));
             };
-            for subject in items.iter_mut().filter(|subject| wanted(subject)) {
+            for subject in items {
+                match subject.get(field) {
+                    Some(found) if found.is_scalar() && found.text() == Some(wanted) => {}
+                    Some(found) if !found.is_scalar() => {
+                        return Err(node::wrong_kind(found, Shape::Scalar)
+                            .wrap(format!("looking up {field} on (cluster)role binding subject"))
+                            .wrap("setting namespace on (cluster)role binding subjects"));
+                    }
+                    _ => continue,
+                }
                 if subject.get("namespace").is_none()
                     && let Some(pairs) = subject.pairs_mut()
                 {

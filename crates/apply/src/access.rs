@@ -21,7 +21,7 @@ const MISSING: Duration = Duration::from_secs(60);
 /// Answers kept at most.
 const MOST: usize = 8192;
 
-/// What is asked about: plural resource, group, and one object's namespace and name.
+/// What is asked about: plural resource, group, and one object's namespace and name, or a namespace alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Question {
     group: String,
@@ -61,8 +61,8 @@ impl Access {
         Self { transport, everything: Arc::default(), answers: Arc::default(), told: Arc::default() }
     }
 
-    /// Whether all objects of a kind, or only the one of this namespace and name, may be listed and
-    /// watched. A server that does not answer such questions is taken to allow it.
+    /// Whether all objects of a kind, or only the one of this namespace and name, or without a name those of
+    /// this namespace, may be listed and watched. A server that does not answer such questions is taken to allow it.
     pub(crate) async fn may_watch(
         &self,
         resource: &Resource,
@@ -105,9 +105,10 @@ impl Access {
             tracing::warn!(
                 group,
                 resource = plural,
-                "the controller's own account may not list and watch these objects: what others change in them \
-                 is seen and repaired only once per interval; to have it seen at once, grant the verbs list and \
-                 watch on this resource to the controller's ServiceAccount by a ClusterRole"
+                "the controller's own account may not list and watch these objects in all namespaces: where it may \
+                 not in theirs either, what others change in them is seen and repaired only once per interval; to \
+                 have it seen at once, grant the verbs list and watch on this resource to the controller's \
+                 ServiceAccount by a ClusterRole, or by a Role in each namespace"
             );
         }
     }

@@ -1,3 +1,4 @@
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,12 +112,16 @@ impl Cluster {
         self.inner.watches.signals()
     }
 
-    /// Keeps metadata watches of the owned objects of these kinds alive until the lease is dropped.
-    /// Take a new lease before dropping the old one. Kinds not served yet start being watched when
-    /// they are.
-    pub fn watch_owned<'a>(&self, kinds: impl IntoIterator<Item = (&'a str, &'a str)>) -> WatchLease {
-        let scopes = kinds.into_iter().map(|(group, kind)| (Scope::owned(group, kind), Depth::Metadata));
-        self.inner.watches.lease(self, scopes)
+    /// Keeps metadata watches of the owned objects of the kinds of these alive until the lease is dropped.
+    /// Take a new lease before dropping the old one. Kinds not served yet start being watched when they are.
+    /// Kinds of which it is known by now that they may not be watched in all namespaces are watched in the
+    /// namespaces of these objects, up to a bound.
+    pub fn watch_owned<'a>(&self, ids: impl IntoIterator<Item = &'a ObjectId>) -> WatchLease {
+        let places: HashMap<_, _> =
+            ids.into_iter().map(|id| ((&id.group, &id.kind, &id.namespace), id)).collect();
+        let watches = &self.inner.watches;
+        let scopes = places.into_values().flat_map(|id| watches.scopes(id));
+        watches.lease(self, scopes.map(|scope| (scope, Depth::Metadata)))
     }
 
     /// Keeps a metadata watch of one object, whoever owns it, alive until the lease is dropped.
@@ -138,17 +143,24 @@ impl Cluster {
     }
 
     /// Whether the absence of an owned object from [`Cluster::known`] means that it does not exist
-    /// or is not owned: its kind is watched and the first list is in.
+    /// or is not owned: its kind is watched, at least in its namespace, and the first list is in.
     #[must_use]
-    pub fn is_watched(&self, group: &str, kind: &str) -> bool {
-        self.inner.watches.is_synced(&Scope::owned(group, kind))
+    pub fn is_watched(&self, id: &ObjectId) -> bool {
+        self.inner.watches.scopes(id).any(|scope| self.inner.watches.is_synced(&scope))
     }
 
-    /// Whether the cluster's own identity may not watch this kind, so that drift of its objects is only
-    /// seen by looking.
+    /// Whether some of these are of kinds that the cluster's own identity may not watch in all namespaces.
     #[must_use]
-    pub fn is_denied(&self, group: &str, kind: &str) -> bool {
-        self.inner.watches.is_denied(&Scope::owned(group, kind))
+    pub fn is_narrow<'a>(&self, ids: impl IntoIterator<Item = &'a ObjectId>) -> bool {
+        let kinds: HashSet<_> = ids.into_iter().map(|id| (&id.group, &id.kind)).collect();
+        kinds.into_iter().any(|(group, kind)| self.inner.watches.is_denied(group, kind))
+    }
+
+    /// Whether the cluster's own identity may watch the object neither with all of its kind nor with those
+    /// of its namespace, so that its drift is only seen by looking.
+    #[must_use]
+    pub fn is_unseen(&self, id: &ObjectId) -> bool {
+        self.inner.watches.is_unseen(id)
     }
 
     /// Asks for [`Signal::Kind`] once this kind is served. Costs one watch of CRDs per cluster.

@@ -137,9 +137,11 @@ impl Target {
     /// `owner`; everything else, and what may not be watched, is read under the target's.
     #[must_use]
     pub fn watch_health(&self, checks: Vec<Check>, rules: Arc<Rules>, owner: Owner) -> HealthWatch {
-        let scopes = checks.iter().map(|check| {
+        let watches = &self.cluster.inner.watches;
+        let scopes = checks.iter().flat_map(|check| {
             let id = &check.id;
-            let scope = if check.owned { Scope::owned(&id.group, &id.kind) } else { Scope::named(id) };
+            let named = (!check.owned).then(|| Scope::named(id));
+            let owned = check.owned.then(|| watches.scopes(id)).into_iter().flatten();
             let depth = if is_secret(id) {
                 Depth::Metadata
             } else if rules.covers(&id.group, &id.kind) || runs_pods(id) {
@@ -149,10 +151,10 @@ impl Target {
             } else {
                 Depth::Health
             };
-            (scope, depth)
+            named.into_iter().chain(owned).map(move |scope| (scope, depth))
         });
         HealthWatch {
-            lease: self.cluster.inner.watches.lease(&self.cluster, scopes),
+            lease: watches.lease(&self.cluster, scopes),
             // It outlives the run that asks for it.
             target: Target { until: None, ..self.clone() },
             checks,

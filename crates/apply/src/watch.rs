@@ -6,7 +6,7 @@ mod store;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use serde_json::Value;
@@ -24,6 +24,8 @@ use store::{Known, Store};
 
 /// Signals kept for a receiver that is slow.
 const BACKLOG: usize = 4096;
+/// Watches of single namespaces at most, over all kinds: each costs a connection's share, and questions about rights.
+const NARROW: usize = 256;
 
 /// Something happened that may concern a pass. A hint: the pass looks for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,17 +66,39 @@ pub enum Change {
 pub(crate) struct Scope {
     pub(crate) group: String,
     pub(crate) kind: String,
-    /// One object, or all owned ones.
-    pub(crate) only: Option<(String, String)>,
+    pub(crate) reach: Reach,
+}
+
+/// How far a watch sees.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reach {
+    /// All owned objects.
+    Everywhere,
+    /// The owned objects of a namespace, where not all namespaces may be watched.
+    Namespace(String),
+    /// One object, by namespace and name.
+    Object(String, String),
 }
 
 impl Scope {
     pub(crate) fn owned(group: &str, kind: &str) -> Self {
-        Self { group: group.to_owned(), kind: kind.to_owned(), only: None }
+        Self { group: group.to_owned(), kind: kind.to_owned(), reach: Reach::Everywhere }
+    }
+
+    /// The owned objects of the namespace of this one.
+    pub(crate) fn around(id: &ObjectId) -> Self {
+        Self { reach: Reach::Namespace(id.namespace.clone()), ..Self::owned(&id.group, &id.kind) }
     }
 
     pub(crate) fn named(id: &ObjectId) -> Self {
-        Self { only: Some((id.namespace.clone(), id.name.clone())), ..Self::owned(&id.group, &id.kind) }
+        Self {
+            reach: Reach::Object(id.namespace.clone(), id.name.clone()),
+            ..Self::owned(&id.group, &id.kind)
+        }
+    }
+
+    fn is_narrow(&self) -> bool {
+        matches!(self.reach, Reach::Namespace(_))
     }
 }
 
@@ -133,6 +157,8 @@ pub(crate) struct Shared {
 pub(crate) struct Watches {
     shared: Shared,
     table: Arc<Mutex<HashMap<Scope, Arc<Watch>>>>,
+    /// True once a single namespace was watched.
+    narrow: AtomicBool,
     missing: Arc<KindWatch>,
 }
 
@@ -228,7 +254,12 @@ impl Watches {
         let (signals, _) = broadcast::channel(BACKLOG);
         let access = Access::new(transport.clone());
         let shared = Shared { transport, kinds, access, settings, signals, stop };
-        Self { missing: Arc::new(KindWatch::new(shared.clone())), shared, table: Arc::default() }
+        Self {
+            missing: Arc::new(KindWatch::new(shared.clone())),
+            shared,
+            table: Arc::default(),
+            narrow: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn signals(&self) -> broadcast::Receiver<Signal> {
@@ -247,7 +278,18 @@ impl Watches {
         }
         let mut watches = Vec::with_capacity(wanted.len());
         if let Ok(mut table) = self.table.lock() {
+            let mut narrow = match wanted.keys().any(Scope::is_narrow) {
+                true => table.keys().filter(|scope| scope.is_narrow()).count(),
+                false => 0,
+            };
             for (scope, depth) in wanted {
+                if scope.is_narrow() && !table.contains_key(&scope) {
+                    if narrow >= NARROW {
+                        continue;
+                    }
+                    narrow += 1;
+                    self.narrow.store(true, Ordering::Release);
+                }
                 let watch =
                     table.entry(scope).or_insert_with_key(|scope| Arc::new(Watch::idle(scope.clone())));
                 watch.leases.fetch_add(1, Ordering::AcqRel);
@@ -266,14 +308,33 @@ impl Watches {
         self.watch(scope).is_some_and(|watch| watch.phase() == Phase::Synced)
     }
 
-    pub(crate) fn is_denied(&self, scope: &Scope) -> bool {
-        self.watch(scope).is_some_and(|watch| watch.phase() == Phase::Denied)
+    /// Whether the kind may not be watched in all namespaces.
+    pub(crate) fn is_denied(&self, group: &str, kind: &str) -> bool {
+        self.watch(&Scope::owned(group, kind)).is_some_and(|watch| watch.phase() == Phase::Denied)
+    }
+
+    /// Whether nothing tells of changes of an owned object, nor will in a moment.
+    pub(crate) fn is_unseen(&self, id: &ObjectId) -> bool {
+        let around = || self.watch(&Scope::around(id)).is_some_and(|watch| watch.phase() != Phase::Denied);
+        self.is_denied(&id.group, &id.kind) && !around()
+    }
+
+    /// The scopes that tell of an owned object, as far as it is known what may be watched.
+    pub(crate) fn scopes(&self, id: &ObjectId) -> impl Iterator<Item = Scope> + use<> {
+        let narrow = !id.namespace.is_empty() && self.is_denied(&id.group, &id.kind);
+        let around = narrow.then(|| Scope::around(id));
+        std::iter::once(Scope::owned(&id.group, &id.kind)).chain(around)
+    }
+
+    /// The watches that may tell of an object.
+    fn around(&self, id: &ObjectId) -> impl Iterator<Item = Arc<Watch>> {
+        let narrow = self.narrow.load(Ordering::Acquire).then(|| Scope::around(id));
+        let scopes = [Some(Scope::owned(&id.group, &id.kind)), narrow, Some(Scope::named(id))];
+        scopes.into_iter().flatten().filter_map(|scope| self.watch(&scope))
     }
 
     fn find<T>(&self, id: &ObjectId, read: impl Fn(&Known) -> Option<T>) -> Option<T> {
-        [Scope::owned(&id.group, &id.kind), Scope::named(id)]
-            .iter()
-            .filter_map(|scope| self.watch(scope))
+        self.around(id)
             .filter(|watch| watch.phase() == Phase::Synced)
             .find_map(|watch| read(watch.store.read().ok()?.get(&id.namespace, &id.name)?))
     }
@@ -295,10 +356,7 @@ impl Watches {
     /// Says that a request of ours is about to change an object. Until the answer is settled, or the
     /// guard dropped, signals about it are held back, for the echo may come before the answer.
     pub(crate) fn expect(&self, id: &ObjectId) -> Write {
-        let watches: Vec<_> = [Scope::owned(&id.group, &id.kind), Scope::named(id)]
-            .iter()
-            .filter_map(|s| self.watch(s))
-            .collect();
+        let watches: Vec<_> = self.around(id).collect();
         for watch in &watches {
             if let Ok(mut store) = watch.store.write() {
                 store.expect(&id.namespace, &id.name);

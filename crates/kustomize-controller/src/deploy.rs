@@ -77,6 +77,7 @@ pub(crate) async fn deploy(
         session.memory.retain(|id| inventory.contains(id));
         session.contests.retain(|id, _| inventory.contains(id));
     }
+    watch_narrowly(site.target.cluster(), session, work).await;
     if let Some(verdict) = health::check(site, work, book).await? {
         return Ok(verdict);
     }
@@ -121,9 +122,19 @@ async fn claimable(site: &Site<'_>, work: &Work, recorded: &Inventory) -> Result
 
 /// Watches every kind this run touches. Watches are shared, and a hint only.
 fn watch(cluster: &Cluster, session: &mut Session, work: &Work) {
-    let ids = work.plan.claim.ids();
-    let lease = cluster.watch_owned(ids.map(|id| (id.group.as_str(), id.kind.as_str())));
-    session.lease = Some(lease);
+    session.lease = Some(cluster.watch_owned(work.plan.claim.ids()));
+}
+
+/// Watches the namespaces in use, where it has shown that not all may be watched.
+async fn watch_narrowly(cluster: &Cluster, session: &mut Session, work: &Work) {
+    if !cluster.is_narrow(work.plan.claim.ids()) {
+        return;
+    }
+    watch(cluster, session, work);
+    if let Some(lease) = &session.lease {
+        // Too late is no harm: the next visit sees it.
+        cluster.synced(lease, HOLD).await;
+    }
 }
 
 /// How stages are applied, and what is known of the first.
@@ -385,7 +396,7 @@ fn tell_unwatched(site: &Site<'_>, session: &mut Session, inventory: &manifest::
     let cluster = site.target.cluster();
     let mut kinds: Vec<String> = inventory
         .ids()
-        .filter(|id| cluster.is_denied(&id.group, &id.kind))
+        .filter(|id| cluster.is_unseen(id))
         .map(|id| if id.group.is_empty() { id.kind.clone() } else { format!("{}.{}", id.kind, id.group) })
         .collect();
     kinds.sort();

@@ -102,8 +102,9 @@ pub(crate) fn healthy(took: Duration) -> String {
 pub(crate) fn unwatched(kinds: &[String], interval: Duration) -> String {
     format!(
         "Drift of {} is looked for once per interval ({}) only: the controller's own account may not list and \
-         watch these objects in all namespaces. A ClusterRole with the verbs list and watch on them, bound to \
-         the controller's ServiceAccount, lets it be repaired at once",
+         watch these objects, neither in all namespaces nor in theirs. A ClusterRole with the verbs list and watch \
+         on them, bound to the controller's ServiceAccount, lets it be repaired at once; so does a Role in their \
+         namespaces",
         kinds.join(", "),
         GoDuration(interval)
     )

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sluice_api::condition::READY;
 use sluice_api::keys;
-use sluice_apply::{Cluster, Desired, WatchLease};
-use sluice_manifest::{Inventory, Object};
+use sluice_apply::Desired;
+use sluice_manifest::Object;
 
 use crate::deploy::Site;
 use crate::health;
@@ -34,11 +34,15 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
     let cluster = site.target.cluster();
     // First of all: a watch that must read more than before starts over.
     let health = health::resume(site, inventory.ids()).await;
-    let lease = cluster.watch_owned(inventory.ids().map(|id| (id.group.as_str(), id.kind.as_str())));
-    let synced = settle(cluster, &lease, &inventory).await;
+    let mut lease = cluster.watch_owned(inventory.ids());
+    let mut synced = cluster.synced(&lease, PATIENCE).await;
+    if synced && cluster.is_narrow(inventory.ids()) {
+        lease = cluster.watch_owned(inventory.ids());
+        synced = cluster.synced(&lease, PATIENCE).await;
+    }
     // Whatever comes of this, the next steps want these watches too.
     session.lease = Some(lease);
-    if !synced {
+    if !synced || !inventory.ids().all(|id| cluster.is_watched(id)) {
         return;
     }
     let members: Vec<_> = inventory
@@ -60,11 +64,6 @@ pub(crate) async fn recall(site: &Site<'_>, inputs: &Inputs, session: &mut Sessi
     }
     session.settled =
         Some(Settled { inputs, reads: None, digest: last.digest.clone(), members, health, degraded: None });
-}
-
-/// Waits until every kind of the inventory is watched; false where one cannot be.
-async fn settle(cluster: &Cluster, lease: &WatchLease, inventory: &Inventory) -> bool {
-    cluster.synced(lease, PATIENCE).await && inventory.ids().all(|id| cluster.is_watched(&id.group, &id.kind))
 }
 
 /// Trusts members of the same build that are as an earlier life left them.

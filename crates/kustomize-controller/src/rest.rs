@@ -67,7 +67,7 @@ fn drift(site: &Site<'_>, session: &Session) -> Drift {
     let members = session.settled.iter().flat_map(|settled: &Settled| &settled.members);
     let mut drift = Drift { seen: false, blind: false };
     for (id, state) in members {
-        let watched = cluster.is_watched(&id.group, &id.kind);
+        let watched = cluster.is_watched(id);
         let Some((uid, key)) = state.as_ref().filter(|_| watched) else {
             drift.blind = true;
             continue;

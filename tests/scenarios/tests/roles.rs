@@ -208,6 +208,39 @@ async fn locked_down_tenants_get_what_their_roles_allow_and_the_controllers_need
 }
 
 #[tokio::test]
+async fn drift_is_seen_where_the_controller_may_watch_the_tenants_namespace_only() {
+    let _alone = ROLES.lock().await;
+    let site = Site::start("roles-narrow").await.unwrap();
+    install(&site, true).await;
+    grant(&site, "team", &["get", "create", "patch", "delete"]).await;
+    site.apply(
+        &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "watch"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}]}),
+    )
+    .await
+    .unwrap();
+    site.apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "watch"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "watch"},
+        "subjects": [{"kind": "ServiceAccount", "name": "kustomize-controller", "namespace": "flux-system"}]}))
+        .await
+        .unwrap();
+    let one = config_map("one", "1");
+    let first = site.repository.commit("first", &[("apps/one.yaml", Some(&one))]).unwrap();
+    let source = site.start_source(Identity::Own, &[]).await.unwrap();
+    let kustomize =
+        site.start_kustomize(Identity::Own, &["--default-service-account=default"]).await.unwrap();
+    add_source(&site, json!({})).await;
+    add_kustomization(&site, "team", json!({"serviceAccountName": "team", "interval": "1h"})).await;
+    ready(&site, "team", &first).await;
+    let edit = Patch::Merge(json!({"data": {"step": "9"}}));
+    site.config_maps().patch("one", &PatchParams::default(), &edit).await.unwrap();
+    site.until(&site.config_maps(), "one", |object| text(object, "/data/step") == "1").await.unwrap();
+    remove(&site, &["team"]).await;
+    nothing_was_forbidden(&site, &[&source, &kustomize]);
+    end(&site, source, kustomize).await;
+}
+
+#[tokio::test]
 async fn with_the_cluster_reconciler_binding_anything_can_be_applied() {
     let _alone = ROLES.lock().await;
     let site = Site::start("roles-cluster").await.unwrap();

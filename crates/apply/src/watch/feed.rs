@@ -12,11 +12,13 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::store::{Known, News};
-use super::{Depth, Phase, Shared, Signal, Watch};
+use super::{Depth, Phase, Reach, Shared, Signal, Watch};
 use crate::{ObjectId, Seen};
 
 /// When it is asked again whether a kind may be watched.
 const DENIED_PAUSE: Duration = Duration::from_secs(60);
+/// The same of a single namespace: there may be many.
+const NARROW_PAUSE: Duration = Duration::from_secs(300);
 /// When a kind that is not there, or whose discovery failed, is tried again.
 const ABSENT_PAUSE: Duration = Duration::from_secs(15);
 /// After which a watch that ended begins anew.
@@ -52,7 +54,8 @@ async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
             }
             Idle::Denied => {
                 watch.phase.send_replace(Phase::Denied);
-                tokio::time::sleep(DENIED_PAUSE).await;
+                let narrow = matches!(watch.scope.reach, Reach::Namespace(_));
+                tokio::time::sleep(if narrow { NARROW_PAUSE } else { DENIED_PAUSE }).await;
             }
             Idle::Ended => {
                 watch.phase.send_replace(Phase::Refused);
@@ -72,12 +75,22 @@ async fn source(watch: &Watch, shared: &Shared, depth: Depth) -> Result<Events, 
     if !resource.watchable {
         return Err(Idle::Denied);
     }
-    let allowed = shared.access.may_watch(&resource, scope.only.as_ref()).await;
-    if !allowed.map_err(|_| Idle::Ended)? {
-        shared.access.complain(&resource);
+    let only = match &scope.reach {
+        Reach::Everywhere => None,
+        Reach::Namespace(_) if !resource.namespaced => return Err(Idle::Denied),
+        Reach::Namespace(space) => Some((space.clone(), String::new())),
+        Reach::Object(space, name) => Some((space.clone(), name.clone())),
+    };
+    let allowed = shared.access.may_watch(&resource, only.as_ref()).await.map_err(|_| Idle::Ended)?;
+    match &scope.reach {
+        // Why, was said of all namespaces.
+        Reach::Namespace(_) => {}
+        _ if allowed => shared.access.content(&resource),
+        _ => shared.access.complain(&resource),
+    }
+    if !allowed {
         return Err(Idle::Denied);
     }
-    shared.access.content(&resource);
     let place = ApiResource {
         group: resource.group.clone(),
         version: resource.version.clone(),
@@ -87,9 +100,13 @@ async fn source(watch: &Watch, shared: &Shared, depth: Depth) -> Result<Events, 
     };
     let mut config = watcher::Config::default();
     let mut namespace = None;
-    match &scope.only {
-        None => config = config.labels(&shared.settings.dialect.key("name")),
-        Some((space, name)) => {
+    match &scope.reach {
+        Reach::Everywhere => config = config.labels(&shared.settings.dialect.key("name")),
+        Reach::Namespace(space) => {
+            config = config.labels(&shared.settings.dialect.key("name"));
+            namespace = Some(space.as_str());
+        }
+        Reach::Object(space, name) => {
             config = config.fields(&format!("metadata.name={name}"));
             namespace = Some(space.as_str()).filter(|space| resource.namespaced && !space.is_empty());
         }

@@ -42,7 +42,7 @@ async fn many_new_objects_share_one_list() {
 async fn what_is_as_it_was_left_and_watched_costs_nothing() {
     let fake = Fake::new();
     let cluster = fake.cluster();
-    let lease = cluster.watch_owned([("", "ConfigMap")]);
+    let lease = cluster.watch_owned([&id("a")]);
     assert!(cluster.synced(&lease, Duration::from_secs(5)).await);
     let (target, mut memory) = (target(&cluster), Memory::default());
     let stage = [config("a", json!({"k": "1"}))];
@@ -147,7 +147,7 @@ async fn controls_on_the_live_object_keep_hands_off() {
 async fn a_control_that_the_watch_has_not_told_of_yet_keeps_hands_off() {
     let fake = Fake::new();
     let cluster = fake.cluster();
-    let lease = cluster.watch_owned([("", "ConfigMap")]);
+    let lease = cluster.watch_owned([&id("a")]);
     assert!(cluster.synced(&lease, Duration::from_secs(5)).await);
     let (target, mut memory) = (target(&cluster), Memory::default());
     apply(&target, &[config("a", json!({"k": "1"}))], &policy(), &mut memory).await;

@@ -26,7 +26,8 @@ pub(crate) struct State {
     pub(crate) hangs: Option<&'static str>,
     /// An object that changes after each time it was read.
     pub(crate) restless: Option<String>,
-    /// Plural resources that our own identity may list and watch; `None` for all.
+    /// Plural resources that our own identity may list and watch, after a namespace where it may only there;
+    /// `None` for all.
     pub(crate) allowed: Option<Vec<&'static str>>,
     pub(crate) kinds: Vec<(&'static str, &'static str, &'static str, bool)>,
     clock: u64,
@@ -202,9 +203,12 @@ impl Fake {
     }
 
     fn review(&self, mut review: Value) -> Response<Full<bytes::Bytes>> {
-        let wanted = review["spec"]["resourceAttributes"]["resource"].as_str().unwrap().to_owned();
+        let text = |field: &str| review["spec"]["resourceAttributes"][field].as_str().unwrap().to_owned();
+        let wanted = text("resource");
+        let there = format!("{}/{wanted}", text("namespace"));
         let state = self.state.lock().unwrap();
-        let allowed = state.allowed.as_ref().is_none_or(|allowed| allowed.contains(&wanted.as_str()));
+        let may = |allowed: &Vec<&str>| allowed.iter().any(|entry| *entry == wanted || *entry == there);
+        let allowed = state.allowed.as_ref().is_none_or(may);
         review["status"] = json!({"allowed": allowed});
         reply(201, &review)
     }

@@ -36,7 +36,7 @@ async fn a_kind_that_comes_is_signalled_and_applied() {
 async fn drift_is_signalled_with_its_owner_and_our_own_writes_are_not() {
     let fake = Fake::new();
     let cluster = fake.cluster();
-    let lease = cluster.watch_owned([("", "ConfigMap")]);
+    let lease = cluster.watch_owned([&id("a")]);
     cluster.synced(&lease, Duration::from_secs(5)).await;
     let mut signals = cluster.signals();
     let stage = [config("a", json!({"k": "1"}))];
@@ -191,7 +191,8 @@ async fn a_namespace_that_comes_is_signalled() {
 async fn an_object_is_watched_from_the_moment_its_kind_exists() {
     let fake = Fake::new();
     let cluster = fake.cluster();
-    let lease = cluster.watch_owned([("example.org", "Widget")]);
+    let widget = ObjectId { group: "example.org".into(), kind: "Widget".into(), ..id("w") };
+    let lease = cluster.watch_owned([&widget]);
     cluster.synced(&lease, Duration::from_secs(5)).await;
     fake.state.lock().unwrap().kinds.push(("example.org", "Widget", "widgets", true));
     let widget = desired(json!({"apiVersion": "example.org/v1", "kind": "Widget",
@@ -204,7 +205,7 @@ async fn an_object_is_watched_from_the_moment_its_kind_exists() {
         tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
     }
     let soon = tokio::time::Instant::now() + Duration::from_secs(10);
-    while !cluster.is_watched("example.org", "Widget") && tokio::time::Instant::now() < soon {
+    while !cluster.is_watched(&widget.id) && tokio::time::Instant::now() < soon {
         tokio::task::yield_now().await;
     }
     assert!(cluster.known(&widget.id).is_some());
@@ -215,16 +216,74 @@ async fn what_may_not_be_watched_is_not_tried() {
     let fake = Fake::new();
     fake.state.lock().unwrap().allowed = Some(vec!["configmaps"]);
     let cluster = fake.cluster();
-    let lease = cluster.watch_owned([("", "ConfigMap"), ("apps", "Deployment")]);
+    let deployment = ObjectId { group: "apps".into(), kind: "Deployment".into(), ..id("d") };
+    let lease = cluster.watch_owned([&id("a"), &deployment]);
     assert!(cluster.synced(&lease, Duration::from_secs(5)).await);
-    assert!(cluster.is_watched("", "ConfigMap") && !cluster.is_denied("", "ConfigMap"));
-    assert!(cluster.is_denied("apps", "Deployment"));
+    assert!(cluster.is_watched(&id("a")) && !cluster.is_unseen(&id("a")));
+    assert!(cluster.is_unseen(&deployment));
     let log = std::mem::take(&mut fake.state.lock().unwrap().log);
     assert!(log.iter().all(|line| !line.contains("deployments")), "{log:?}");
     assert_eq!(log.iter().filter(|line| line.contains("reviews")).count(), 4, "{log:?}");
-    let again = cluster.watch_owned([("apps", "Deployment")]);
+    let again = cluster.watch_owned([&deployment]);
     drop(lease);
     assert!(cluster.synced(&again, Duration::from_secs(5)).await);
     let log = std::mem::take(&mut fake.state.lock().unwrap().log);
-    assert!(log.is_empty(), "the answer is remembered: {log:?}");
+    assert!(log.iter().all(|line| line.contains("reviews")), "{log:?}");
+    assert_eq!(log.len(), 1, "the answer is remembered, and its namespace asked about: {log:?}");
+    let more = cluster.watch_owned([&deployment]);
+    drop(again);
+    assert!(cluster.synced(&more, Duration::from_secs(5)).await);
+    assert!(fake.state.lock().unwrap().log.is_empty(), "nothing new is to be known");
+}
+
+#[tokio::test]
+async fn where_not_all_namespaces_may_be_watched_those_in_use_are() {
+    let fake = Fake::new();
+    fake.state.lock().unwrap().allowed = Some(vec!["team/configmaps"]);
+    let cluster = fake.cluster();
+    let here = id("a");
+    let elsewhere = ObjectId { namespace: "other".into(), ..id("a") };
+    let lease = cluster.watch_owned([&here, &elsewhere]);
+    assert!(cluster.synced(&lease, Duration::from_secs(5)).await);
+    assert!(cluster.is_narrow([&here]) && !cluster.is_watched(&here));
+    let narrow = cluster.watch_owned([&here, &elsewhere]);
+    drop(lease);
+    assert!(cluster.synced(&narrow, Duration::from_secs(5)).await);
+    assert!(cluster.is_watched(&here) && !cluster.is_unseen(&here));
+    assert!(!cluster.is_watched(&elsewhere) && cluster.is_unseen(&elsewhere));
+
+    // Drift is told, our own writes are not, and health is known without polling.
+    let mut signals = cluster.signals();
+    let stage = [config("a", json!({"k": "1"}))];
+    apply(&target(&cluster), &stage, &policy(), &mut Memory::default()).await;
+    let path = format!("{PATH}a");
+    let mut edited = fake.get(&path).unwrap();
+    edited["metadata"]["managedFields"][0]["fieldsV1"] = json!({});
+    fake.put(&path, edited);
+    let signal = tokio::time::timeout(Duration::from_secs(10), signals.recv()).await.unwrap().unwrap();
+    let owner_of = Some(Arc::new(owner()));
+    assert_eq!(signal, Signal::Object { id: here.clone(), owner: owner_of, change: Change::Drifted });
+    let checks = vec![Check { id: here, owned: true, vanishes: false }];
+    let health = target(&cluster).watch_health(checks, Arc::new(Rules::default()), owner());
+    let health = health.observe(&CancellationToken::new()).await;
+    assert!(!health.polled && health.outlook(true) == Outlook::Healthy, "{health:?}");
+    let log = fake.state.lock().unwrap().log.clone();
+    assert!(log.iter().all(|line| !line.contains("GET /api/v1/configmaps")), "{log:?}");
+}
+
+#[tokio::test]
+async fn single_namespaces_are_watched_up_to_a_bound() {
+    let fake = Fake::new();
+    fake.state.lock().unwrap().allowed = Some(Vec::new());
+    let cluster = fake.cluster();
+    let ids: Vec<ObjectId> =
+        (0..300).map(|number| ObjectId { namespace: format!("n{number}"), ..id("a") }).collect();
+    let lease = cluster.watch_owned(&ids);
+    assert!(cluster.synced(&lease, Duration::from_secs(5)).await);
+    let before = fake.state.lock().unwrap().log.len();
+    let narrow = cluster.watch_owned(&ids);
+    assert!(cluster.synced(&narrow, Duration::from_secs(5)).await);
+    let asked = fake.state.lock().unwrap().log.len() - before;
+    assert_eq!(asked, 256);
+    drop(lease);
 }

@@ -11,6 +11,7 @@ use sluice_types::{Classify as _, GoDuration, Retry};
 
 use crate::gate::{self, Stop};
 use crate::message::Subject;
+use crate::observe::Unread;
 use crate::options::Options;
 use crate::request::{Refusal, Request};
 use crate::target::Unreachable;
@@ -55,6 +56,15 @@ impl From<Lost> for Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<Unread> for Failure {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Substitute { .. } => Self::Build(unread.to_string()),
+            Unread::Kubeconfig { .. } | Unread::Login { .. } => Self::Client(unread.to_string()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kube::Api;
-use sluice_api::kustomize::v1::Kustomization;
+use sluice_api::kustomize::v1::{Kustomization, SubstituteKind};
 use sluice_runtime::Key;
 
 use crate::context::Context;
@@ -64,27 +64,54 @@ fn words(error: &kube::Error) -> String {
 /// A ConfigMap or Secret as it was read.
 pub(crate) type Read = (ReferenceKey, Option<Arc<Values>>);
 
+/// Why something that a Kustomization refers to could not be read, in the words of what it was wanted for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unread {
+    #[error("unable to read KubeConfig secret '{place}' error: {text}")]
+    Kubeconfig { place: String, text: String },
+    #[error("failed to get configmap {place}: {text}")]
+    Login { place: String, text: String },
+    #[error("substitute from '{key}' error: {text}")]
+    Substitute { key: ReferenceKey, text: String },
+}
+
+impl Unread {
+    fn of(object: &Kustomization, key: &ReferenceKey, text: String) -> Self {
+        let cluster = object.spec.kube_config.as_ref();
+        let secret = cluster.and_then(|cluster| cluster.secret_ref.as_ref());
+        let map = cluster.and_then(|cluster| cluster.config_map_ref.as_ref());
+        let place = format!("{}/{}", key.namespace, key.name);
+        match key.kind {
+            SubstituteKind::Secret if secret.is_some_and(|secret| secret.name == key.name) => {
+                Self::Kubeconfig { place, text }
+            }
+            SubstituteKind::ConfigMap if map.is_some_and(|map| map.name == key.name) => {
+                Self::Login { place, text }
+            }
+            _ => Self::Substitute { key: key.clone(), text },
+        }
+    }
+}
+
 /// Everything the Kustomization refers to, each read once.
 pub(crate) async fn references(
     context: &Context,
     object: &Kustomization,
     fresh: bool,
-) -> Result<Vec<Read>, String> {
+) -> Result<Vec<Read>, Unread> {
     let namespace = object.metadata.namespace.clone().unwrap_or_default();
     let mut found = Vec::new();
     for (kind, name) in request::referenced(object) {
         let key = ReferenceKey { kind, namespace: namespace.clone(), name };
         let values = context.references.read(&context.client, &key, fresh).await;
-        let values = values.map_err(|error| {
-            format!("substitute from '{}/{}' error: {}", key.kind.as_str(), key.name, words(&error))
-        })?;
+        let values = values.map_err(|error| Unread::of(object, &key, words(&error)))?;
         found.push((key, values));
     }
     Ok(found)
 }
 
 /// The variables that a Kustomization's references hold, in the order that later ones win.
-pub(crate) fn variables(request: &Request, read: &[Read]) -> Result<Vec<Arc<Values>>, String> {
+pub(crate) fn variables(request: &Request, read: &[Read]) -> Result<Vec<Arc<Values>>, Unread> {
     let mut found = Vec::new();
     for reference in &request.substitutes {
         let values = read
@@ -100,12 +127,8 @@ pub(crate) fn variables(request: &Request, read: &[Read]) -> Result<Vec<Arc<Valu
                     namespace: request.key.namespace.to_string(),
                     name: reference.name.clone(),
                 };
-                return Err(format!(
-                    "substitute from '{}/{}' error: {}",
-                    key.kind.as_str(),
-                    key.name,
-                    not_found(&key)
-                ));
+                let text = not_found(&key);
+                return Err(Unread::Substitute { key, text });
             }
         }
     }
@@ -117,7 +140,6 @@ mod tests {
     use super::*;
     use crate::sample;
     use serde_json::json;
-    use sluice_api::kustomize::v1::SubstituteKind;
 
     /// An API server whose watches tell of the source's first revision, and whose reads of the second.
     fn lagging() -> kube::Client {
@@ -181,6 +203,7 @@ mod tests {
             let object = sample::kustomization(json!({"postBuild": {"substituteFrom": from}}));
             let request = Request::read(&object, &crate::options::Options::default()).unwrap();
             variables(&request, &read)
+                .map_err(|unread| unread.to_string())
                 .map(|found| found.iter().map(|values| values.version.clone()).collect::<Vec<_>>())
         };
         let both = json!([{"kind": "Secret", "name": "a"}, {"kind": "ConfigMap", "name": "a"},
@@ -190,5 +213,32 @@ mod tests {
             versions(json!([{"kind": "ConfigMap", "name": "gone"}])),
             Err("substitute from 'ConfigMap/gone' error: configmaps \"gone\" not found".to_owned())
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_as_what_it_was_wanted_for() {
+        let from =
+            json!({"substituteFrom": [{"kind": "Secret", "name": "s"}, {"kind": "ConfigMap", "name": "c"}]});
+        let told = |cluster: serde_json::Value, kind: SubstituteKind, name: &str| {
+            let object = sample::kustomization(json!({"postBuild": from, "kubeConfig": cluster}));
+            let key = ReferenceKey { kind, namespace: "apps".to_owned(), name: name.to_owned() };
+            Unread::of(&object, &key, "forbidden".to_owned()).to_string()
+        };
+        let secret = json!({"secretRef": {"name": "k"}});
+        let map = json!({"configMapRef": {"name": "k"}});
+        let table = [
+            (
+                &secret,
+                SubstituteKind::Secret,
+                "k",
+                "unable to read KubeConfig secret 'apps/k' error: forbidden",
+            ),
+            (&map, SubstituteKind::ConfigMap, "k", "failed to get configmap apps/k: forbidden"),
+            (&secret, SubstituteKind::Secret, "s", "substitute from 'Secret/s' error: forbidden"),
+            (&map, SubstituteKind::ConfigMap, "c", "substitute from 'ConfigMap/c' error: forbidden"),
+        ];
+        for (cluster, kind, name, expected) in table {
+            assert_eq!(told(cluster.clone(), kind, name), expected);
+        }
     }
 }

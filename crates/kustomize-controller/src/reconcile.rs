@@ -102,7 +102,7 @@ async fn visit(
     let artifact = limit.keep("looking at the source", admitted).await?;
     let fresh = matches!(scope.trigger, Trigger::Spec | Trigger::Requested);
     let references = observe::references(context, &scope.object, fresh);
-    let read = limit.keep("reading references", async { references.await.map_err(Failure::Build) }).await?;
+    let read = limit.keep("reading references", async { Ok(references.await?) }).await?;
     let target = limit
         .keep("reaching the cluster", async { Ok(context.targets.of(&request, &read).await?) })
         .await?
@@ -234,7 +234,7 @@ async fn build(
         )));
     }
     book.facts.last_attempted_revision = Some(artifact.revision.clone());
-    let variables = observe::variables(site.request, read).map_err(Failure::Build)?;
+    let variables = observe::variables(site.request, read)?;
     let job = Job {
         tree,
         object: site.scope.object.clone(),

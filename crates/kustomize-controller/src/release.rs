@@ -105,7 +105,8 @@ async fn prepare(
             return Ok(None);
         }
     }
-    let read = observe::references(context, &cluster_only(&object), true).await?;
+    let read = observe::references(context, &cluster_only(&object), true).await;
+    let read = read.map_err(|unread| unread.to_string())?;
     let target = context.targets.of(&request, &read).await.map_err(|error| error.to_string())?;
     Ok(Some((request, target)))
 }

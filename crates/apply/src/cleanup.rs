@@ -90,14 +90,7 @@ fn unite(into: &mut Value, from: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Dialect;
-
-    fn settings() -> Settings {
-        Settings {
-            dialect: Dialect { group: "kustomize.toolkit.fluxcd.io", manager: "kustomize-controller" },
-            override_managers: Vec::new(),
-        }
-    }
+    use crate::sample::settings;
 
     fn entry(manager: &str, operation: &str, fields: Value) -> Value {
         json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields})

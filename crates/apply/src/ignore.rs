@@ -132,15 +132,8 @@ fn remove(object: &mut Value, path: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Dialect;
+    use crate::sample::settings;
     use serde_json::json;
-
-    fn settings() -> Settings {
-        Settings {
-            dialect: Dialect { group: "kustomize.toolkit.fluxcd.io", manager: "kustomize-controller" },
-            override_managers: Vec::new(),
-        }
-    }
 
     fn rule(path: &str, kind: Option<&str>) -> IgnoreRule {
         IgnoreRule {

@@ -52,6 +52,8 @@ mod proof;
 mod recreate;
 mod remote;
 mod report;
+#[cfg(test)]
+mod sample;
 mod transport;
 mod watch;
 

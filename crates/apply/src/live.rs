@@ -267,10 +267,7 @@ mod tests {
     use serde_json::json;
 
     fn settings() -> Settings {
-        Settings {
-            dialect: Dialect { group: "kustomize.toolkit.fluxcd.io", manager: "kustomize-controller" },
-            override_managers: vec!["helm".into()],
-        }
+        Settings { override_managers: vec!["helm".into()], ..crate::sample::settings() }
     }
 
     fn metadata() -> Value {

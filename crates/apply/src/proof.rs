@@ -145,15 +145,8 @@ fn is_whole(name: &str, desired: &Value, live: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Dialect;
+    use crate::sample::settings;
     use serde_json::json;
-
-    fn settings() -> Settings {
-        Settings {
-            dialect: Dialect { group: "kustomize.toolkit.fluxcd.io", manager: "kustomize-controller" },
-            override_managers: Vec::new(),
-        }
-    }
 
     fn desired() -> Value {
         json!({"apiVersion": "apps/v1", "kind": "Deployment",

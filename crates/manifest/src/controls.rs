@@ -84,11 +84,6 @@ impl Controls {
             || live.is_some_and(|live| live.hands_off() || self.ssa == Some(SsaMode::IfNotPresent))
     }
 
-    /// Whether an object with these controls (in the cluster) is not deleted.
-    pub fn skips_prune(&self) -> bool {
-        self.prune_disabled || self.hands_off()
-    }
-
     /// Whether other tools' fields are left alone.
     pub fn merges(&self, live: Option<&Self>) -> bool {
         self.ssa == Some(SsaMode::Merge) || live.is_some_and(|live| live.ssa == Some(SsaMode::Merge))
@@ -117,7 +112,7 @@ mod tests {
             of(json!({"kustomize.toolkit.fluxcd.io/reconcile": "Disabled"}), json!({})).reconcile_disabled
         );
         let ignored = of(json!({}), json!({"kustomize.toolkit.fluxcd.io/ssa": "ignore"}));
-        assert!(ignored.skips_apply(None) && ignored.skips_prune());
+        assert!(ignored.skips_apply(None));
         assert!(
             !of(json!({"kustomize.toolkit.fluxcd.io/substitute": "Disabled"}), json!({})).substitute_disabled
         );
@@ -125,12 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn create_only_objects_are_skipped_once_they_exist_but_still_deleted() {
+    fn create_only_objects_are_skipped_once_they_exist() {
         let desired = of(json!({}), json!({"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"}));
         let live = Controls::default();
         assert!(!desired.skips_apply(None));
         assert!(desired.skips_apply(Some(&live)));
-        assert!(!desired.skips_prune());
         // On the live object alone the mode has no effect.
         assert!(!Controls::default().skips_apply(Some(&desired)));
     }

@@ -21,8 +21,8 @@ const DENIED_PAUSE: Duration = Duration::from_secs(60);
 const NARROW_PAUSE: Duration = Duration::from_secs(300);
 /// When a kind that is not there, or whose discovery failed, is tried again.
 const ABSENT_PAUSE: Duration = Duration::from_secs(15);
-/// After which a watch that ended begins anew.
-const ENDED_PAUSE: Duration = Duration::from_secs(1);
+/// The first and the longest pause before a watch that ended begins anew.
+const ENDED_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 pub(super) fn start(watch: Arc<Watch>, shared: Shared, depth: Depth, stop: CancellationToken) {
     tokio::spawn(async move {
@@ -41,11 +41,16 @@ enum Idle {
 }
 
 async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
+    let [first, longest] = ENDED_PAUSES;
+    let mut pause = first;
     loop {
         let idle = match source(watch, shared, depth).await {
             Ok(events) => feed(watch, shared, depth, events).await,
             Err(idle) => idle,
         };
+        if watch.phase() == Phase::Synced {
+            pause = first;
+        }
         match idle {
             Idle::Absent => {
                 watch.phase.send_replace(Phase::Refused);
@@ -59,7 +64,8 @@ async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
             }
             Idle::Ended => {
                 watch.phase.send_replace(Phase::Refused);
-                tokio::time::sleep(ENDED_PAUSE).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(longest);
             }
         }
     }

@@ -287,3 +287,17 @@ async fn single_namespaces_are_watched_up_to_a_bound() {
     assert_eq!(asked, 256);
     drop(lease);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_refused_again_and_again_is_tried_ever_less_often() {
+    let fake = Fake::new();
+    let lists = "GET /api/v1/configmaps";
+    let refusal = status(403, "Forbidden", "whatever was said before");
+    fake.refuse(lists, 403, refusal);
+    let cluster = fake.cluster();
+    let _lease = cluster.watch_owned([&id("a")]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let log = fake.state.lock().unwrap().log.clone();
+    let tries = log.iter().filter(|line| line.starts_with(lists)).count();
+    assert!((5..9).contains(&tries), "{tries}");
+}

@@ -219,12 +219,15 @@ fn items<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
 }
 
 fn add(table: &mut Table, resource: Resource) {
-    if table.kinds.len() < MOST_KINDS {
-        let key = (resource.group.clone(), resource.kind.clone());
-        let versions = table.kinds.entry(key).or_default();
-        if versions.iter().all(|known| known.version != resource.version) {
-            versions.push(Arc::new(resource));
-        }
+    let key = (resource.group.clone(), resource.kind.clone());
+    if table.kinds.len() >= MOST_KINDS && !table.kinds.contains_key(&key) {
+        // What is left out exists all the same: its objects must not be taken for gone.
+        table.incomplete.insert(resource.group);
+        return;
+    }
+    let versions = table.kinds.entry(key).or_default();
+    if versions.iter().all(|known| known.version != resource.version) {
+        versions.push(Arc::new(resource));
     }
 }
 
@@ -364,5 +367,25 @@ mod tests {
         resource.group = "example.org".into();
         resource.namespaced = false;
         assert_eq!(path(&resource, "ignored", "a:b").as_deref(), Some("/apis/example.org/v1/configmaps/a:b"));
+    }
+
+    #[test]
+    fn a_kind_that_is_one_too_many_is_not_taken_for_absent() {
+        let resource = |group: &str, version: &str, number: usize| Resource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: format!("K{number}"),
+            plural: String::new(),
+            namespaced: true,
+            watchable: true,
+        };
+        let mut table = Table::default();
+        for number in 0..MOST_KINDS {
+            add(&mut table, resource("many.example", "v1", number));
+        }
+        add(&mut table, resource("many.example", "v2", 0));
+        assert!(table.incomplete.is_empty(), "another version is no other kind");
+        add(&mut table, resource("more.example", "v1", 0));
+        assert_eq!(table.incomplete, HashSet::from(["more.example".to_owned()]));
     }
 }

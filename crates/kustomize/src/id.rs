@@ -81,7 +81,7 @@ pub(crate) struct IdRef<'a> {
 }
 
 impl<'a> IdRef<'a> {
-    fn effective_namespace(&self) -> &'a str {
+    pub(crate) fn effective_namespace(&self) -> &'a str {
         effective_namespace(is_cluster_scoped(self.group, self.version, self.kind), self.namespace)
     }
 

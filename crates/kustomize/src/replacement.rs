@@ -17,6 +17,15 @@ use crate::session::Session;
 
 const DEFAULT_PATH: &str = "metadata.name";
 
+/// The files that replacements are kept in, as upstream shows its configuration.
+pub(crate) fn shown(list: &[Replacement]) -> String {
+    let paths: Vec<Value> = list.iter().map(|entry| serde_json::json!({ "path": entry.path })).collect();
+    if list.iter().any(|entry| entry.path.is_empty()) {
+        return String::new();
+    }
+    yaml::emit_v2(&serde_json::json!({ "Replacements": paths }))
+}
+
 /// Reads what is kept in files into the list.
 pub(crate) fn load(session: &Session<'_>, loader: &Loader, list: &[Replacement]) -> Result<Vec<Replacement>> {
     let mut all = Vec::with_capacity(list.len());

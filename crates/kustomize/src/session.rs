@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
             let Ok(next) = at.join(part) else { break };
             match self.files.kind(&next) {
                 Ok(Kind::Directory) => at = next,
-                Ok(_) if next != *path => return format!("lstat {}: not a directory", self.shown(path)),
+                Ok(_) if next != *path => return "not a directory".to_owned(),
                 Ok(_) => break,
                 Err(_) => return format!("lstat {}: no such file or directory", self.shown(&next)),
             }

@@ -63,12 +63,17 @@ impl<'s, 'a> Target<'s, 'a> {
     /// Loads the kustomization the whole build starts from.
     pub(crate) fn root(session: &'s Session<'a>, loader: Loader) -> Result<Self> {
         let mut target = Self::load(session, loader, Config::defaults())?;
-        session.choose_schema(&target.loader, &target.kustomization.openapi)?;
+        target.choose_schema()?;
         // Whatever is asked for, upstream keeps all notes and drops the unwanted ones in the end.
         if !target.kustomization.build_metadata.is_empty() {
             target.origin = Some(Origin::default());
         }
         Ok(target)
+    }
+
+    fn choose_schema(&self) -> Result<()> {
+        let chosen = self.session.choose_schema(&self.loader, &self.kustomization.openapi);
+        chosen.map_err(self.asks("openapi"))
     }
 
     fn load(session: &'s Session<'a>, loader: Loader, defaults: Arc<Config>) -> Result<Self> {
@@ -193,7 +198,7 @@ impl<'s, 'a> Target<'s, 'a> {
         let mut child = Self::load(self.session, loader, self.defaults.clone())
             .map_err(|error| error.wrap(format!("couldn't make target for path '{shown}'")))?;
         child.origin = self.origin.as_ref().map(|origin| origin.append(path));
-        self.session.choose_schema(&child.loader, &child.kustomization.openapi)?;
+        child.choose_schema()?;
         Ok(child)
     }
 
@@ -455,8 +460,10 @@ impl<'s, 'a> Target<'s, 'a> {
             list.push(Transformer::Images(Box::new(Images::new(image, &config.images)?)));
         }
         if !kustomization.replacements.is_empty() {
-            let all = replacement::load(session, loader, &kustomization.replacements)
-                .map_err(trouble("ReplacementTransformer", ""))?;
+            let all = replacement::load(session, loader, &kustomization.replacements).map_err(trouble(
+                "ReplacementTransformer",
+                &replacement::shown(&kustomization.replacements),
+            ))?;
             list.push(Transformer::Replacement(all));
         }
         Ok(list)
@@ -479,10 +486,10 @@ pub(crate) fn finish(session: &Session<'_>, acc: &mut Accumulator) -> Result<()>
             directory: None,
         });
     }
+    acc.resources.list().iter().try_for_each(|resource| resource.check_meta())?;
     acc.resources
         .list_mut()
         .retain(|resource| resource.annotation(LOCAL_CONFIG).is_none_or(|value| value == "false"));
-    acc.resources.list().iter().try_for_each(|resource| resource.check_meta())?;
     // A patch may have renamed one resource to another; upstream panics here.
     acc.resources.check_distinct()
 }

@@ -7,7 +7,7 @@ use sluice_manifest::yaml::{Node, NodeValue, Style, Tag};
 
 use crate::error::{Result, bad};
 use crate::fieldspec::{Create, FieldSpec, applies, split_path, visit_parts};
-use crate::id::{Gvk, IdRef, ResId};
+use crate::id::{Gvk, IdRef, ResId, effective_namespace};
 use crate::kustomization::Var;
 use crate::node::{self, Shape};
 use crate::path;
@@ -52,7 +52,9 @@ fn gvk_of(var: &Var) -> Gvk {
             kind: reference.kind.clone(),
         };
     }
-    Gvk::new(&reference.api_version, &reference.kind)
+    let gvk = Gvk::new(&reference.api_version, &reference.kind);
+    // A version alone leaves the group that was given beside it.
+    if reference.api_version.contains('/') { gvk } else { Gvk { group: reference.group.clone(), ..gvk } }
 }
 
 impl Vars {
@@ -78,8 +80,12 @@ impl Vars {
                 name: reference.name.clone(),
                 namespace: reference.namespace.clone(),
             };
-            let strict = !wanted.namespace.is_empty() || wanted.gvk.is_cluster_scoped();
-            let fits = |id: &IdRef<'_>| if strict { id.is(&wanted) } else { id.same_gvk_and_name(&wanted) };
+            // A reference never counts as one to something cluster-scoped: with a namespace it finds nothing there.
+            let namespace = effective_namespace(false, &wanted.namespace);
+            let fits = |id: &IdRef<'_>| {
+                id.same_gvk_and_name(&wanted)
+                    && (wanted.namespace.is_empty() || id.effective_namespace() == namespace)
+            };
             let mut found = resources.places(&wanted.name);
             found.retain(|at| resources.list().get(*at).is_some_and(|resource| resource.any_id(fits)));
             match found[..] {

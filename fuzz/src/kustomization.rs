@@ -11,6 +11,7 @@ const LIMITS: Limits = Limits {
     documents: 100,
     depth: 64,
     nodes: 20_000,
+    held: 100_000,
     resources: 500,
     recursion: 8,
     expanded: 1 << 20,

@@ -133,6 +133,7 @@ impl Loader {
                 .spend(weight.saturating_sub(content.len()))
                 .map_err(|error| error.concerning(session.shown(&path)))?;
         }
+        session.hold(&nodes).map_err(|error| error.concerning(session.shown(&path)))?;
         Ok(nodes.into_iter().map(Resource::new).collect())
     }
 

@@ -270,6 +270,17 @@ pub(crate) fn weigh(node: &Node) -> (usize, usize) {
     }
 }
 
+/// How many nodes a tree consists of.
+pub(crate) fn count(node: &Node) -> usize {
+    match &node.value {
+        NodeValue::Scalar { .. } => 1,
+        NodeValue::Sequence(items) => 1 + items.iter().map(count).sum::<usize>(),
+        NodeValue::Mapping(pairs) => {
+            1 + pairs.iter().map(|(key, value)| count(key) + count(value)).sum::<usize>()
+        }
+    }
+}
+
 /// Gives every scalar the type it is read back with once the tree was written.
 fn settle(node: &mut Node) {
     match &mut node.value {

@@ -43,6 +43,8 @@ pub struct Limits {
     pub depth: usize,
     /// Most nodes of one file after aliases were expanded.
     pub nodes: usize,
+    /// Most nodes of all files together, counted as often as they are used. A node takes some 100 bytes.
+    pub held: usize,
     /// Most resources held at any time.
     pub resources: usize,
     /// Longest chain of kustomizations including each other.
@@ -72,6 +74,7 @@ impl Default for Limits {
             documents: 100_000,
             depth: 250,
             nodes: 5_000_000,
+            held: 10_000_000,
             resources: 200_000,
             recursion: 64,
             expanded: 512 << 20,

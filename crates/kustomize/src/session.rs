@@ -35,6 +35,7 @@ pub(crate) struct Session<'a> {
     bytes: Cell<usize>,
     reads: Cell<usize>,
     expanded: Cell<usize>,
+    held: Cell<usize>,
     twins: Cell<u32>,
     pub(crate) warnings: RefCell<Vec<Warning>>,
     pub(crate) schemas: RefCell<Arc<Schemas>>,
@@ -52,6 +53,7 @@ impl<'a> Session<'a> {
             bytes: Cell::new(0),
             reads: Cell::new(0),
             expanded: Cell::new(0),
+            held: Cell::new(0),
             twins: Cell::new(1),
             warnings: RefCell::default(),
             schemas: RefCell::new(Arc::new(Schemas::new(options.openapi))),
@@ -71,8 +73,23 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Those on a text that is read now: what is held already leaves less room.
     pub(crate) fn yaml_limits(&self) -> yaml::Limits {
-        self.options.limits.yaml()
+        let limits = self.options.limits.yaml();
+        let room = self.options.limits.held.saturating_sub(self.held.get());
+        yaml::Limits { nodes: limits.nodes.min(room), ..limits }
+    }
+
+    /// Counts the nodes of objects that are held until the end.
+    pub(crate) fn hold(&self, nodes: &[Node]) -> Result<()> {
+        let limit = self.options.limits.held;
+        let count: usize = nodes.iter().map(node::count).sum();
+        self.held.set(self.held.get().saturating_add(count));
+        if self.held.get() > limit {
+            Err(Error::limit("number of nodes of all files", limit))
+        } else {
+            Ok(())
+        }
     }
 
     /// Counts what is about to be multiplied.
@@ -330,7 +347,9 @@ impl<'a> Session<'a> {
 
     /// As [`Self::parse_objects`], as resources.
     pub(crate) fn parse_resources(&self, text: &str) -> Result<Vec<Resource>> {
-        Ok(self.parse_objects(text)?.into_iter().map(Resource::new).collect())
+        let nodes = self.parse_objects(text)?;
+        self.hold(&nodes)?;
+        Ok(nodes.into_iter().map(Resource::new).collect())
     }
 }
 
@@ -364,7 +383,9 @@ pub(crate) fn malformed(error: yaml::Error) -> Error {
 /// What a reader of YAML stumbled over: a bound, or anything else.
 pub(crate) fn unreadable(error: yaml::Error) -> Error {
     let (text, place) = (error.to_string(), error.place());
-    let is_bound = ["exceeded max depth", "excessive aliasing"].iter().any(|words| text.contains(words));
+    let is_bound = ["exceeded max depth", "excessive aliasing", "exceeds the limit of"]
+        .iter()
+        .any(|words| text.contains(words));
     let kind = match error {
         yaml::Error::Limit { .. } => ErrorKind::Limit,
         _ if is_bound => ErrorKind::Limit,

@@ -15,6 +15,7 @@ const SMALL: Limits = Limits {
     documents: 1_000,
     depth: 100,
     nodes: 50_000,
+    held: 200_000,
     resources: 1_000,
     recursion: 10,
     expanded: 1 << 20,
@@ -74,6 +75,34 @@ fn what_is_read_is_counted() {
     for (limits, named) in table {
         refusal(files.clone(), limits, named);
     }
+    assert!(run(files, SMALL).is_ok());
+}
+
+#[test]
+fn nodes_are_counted_over_documents_files_and_uses() {
+    let message = refusal(
+        [("kustomization.yaml", "resources: [a.yaml]".to_owned()), ("a.yaml", objects(20))],
+        Limits { nodes: 200, ..SMALL },
+        "/a.yaml",
+    );
+    assert!(message.contains("number of nodes exceeds the limit of"), "{message}");
+
+    let mut files: Vec<_> =
+        (0..20).map(|at| (format!("f{at}.yaml"), objects(1).replace("m0", &format!("m{at}")))).collect();
+    let all = |kind: &str| (0..20).map(|at| format!("- {kind}{at}")).collect::<Vec<_>>().join("\n");
+    files.push((
+        "kustomization.yaml".to_owned(),
+        format!("resources:\n{}", all("f").replace('\n', ".yaml\n") + ".yaml"),
+    ));
+    refusal(files, Limits { held: 100, ..SMALL }, "/f");
+
+    let overlay =
+        |at| (format!("o{at}/kustomization.yaml"), format!("resources: [../base]\nnamePrefix: o{at}-\n"));
+    let mut files: Vec<_> = (0..20).map(overlay).collect();
+    files.push(("base/kustomization.yaml".to_owned(), "resources: [a.yaml]".to_owned()));
+    files.push(("base/a.yaml".to_owned(), objects(5)));
+    files.push(("kustomization.yaml".to_owned(), format!("resources:\n{}", all("o"))));
+    refusal(files.clone(), Limits { held: 1_000, ..SMALL }, "/base/a.yaml");
     assert!(run(files, SMALL).is_ok());
 }
 
@@ -143,7 +172,7 @@ fn merge_keys_do_not_compare_everything_with_everything() {
         "apiVersion: v1\nkind: Foo\nmetadata: {{name: a}}\nx:\n  <<:\n{}",
         keys.replace("? ", "    ? ").replace("\n:", "\n    :")
     );
-    let limits = Limits { nodes: 1_000_000, ..SMALL };
+    let limits = Limits { nodes: 1_000_000, held: 1_000_000, ..SMALL };
     refusal([("kustomization.yaml", "resources: [a.yaml]".to_owned()), ("a.yaml", text)], limits, "/a.yaml");
 }
 

@@ -25,16 +25,18 @@ pub fn parse_stream(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
     };
     let mut nodes = Vec::new();
     let mut lines_before = 0;
+    let mut left = limits;
     for part in split(text)? {
         let part = part.strip_prefix('\u{feff}').unwrap_or(part);
         check_characters(part).map_err(|error| error.below(lines_before))?;
-        let mut composer = Composer::new(part, Dialect::V3, limits, lines_before);
+        let mut composer = Composer::new(part, Dialect::V3, left, lines_before);
         if let Some(node) = composer.next_document()?.filter(|n| !n.is_null()) {
             nodes.push(node);
             if nodes.len() > limits.documents {
                 return Err(Error::Limit { what: "number of documents", limit: limits.documents });
             }
         }
+        left.nodes = left.nodes.saturating_sub(composer.nodes());
         lines_before += count_lines(part) + 1;
     }
     Ok(nodes)

@@ -98,6 +98,11 @@ impl<'a> Composer<'a> {
         self.scanner.comments = Some(Vec::new());
     }
 
+    /// How many nodes were made so far.
+    pub(super) fn nodes(&self) -> usize {
+        self.made.nodes
+    }
+
     /// The comments up to the end of the document that was read last.
     pub(super) fn comments(&mut self, text: &'a str) -> Vec<Found<'a>> {
         let end = match self.scanner.peek() {
@@ -226,6 +231,9 @@ impl<'a> Composer<'a> {
     fn made(&mut self, value: NodeValue, tag: Tag, flow: bool, start: Mark) -> Outcome<Node> {
         let text = if let NodeValue::Scalar { text, .. } = &value { text.len() } else { 0 };
         let name = if let Tag::Custom(name) = &tag { name.len() } else { 0 };
+        if self.made.nodes >= self.limits.nodes {
+            return Err(plain_failure(format!("number of nodes exceeds the limit of {}", self.limits.nodes)));
+        }
         self.made.add(Size { nodes: 1, bytes: text + name }, self.limits)?;
         let line = self.line_offset.saturating_add(start.line).saturating_add(1);
         Ok(Node { value, tag, flow, line, column: start.column + 1 })

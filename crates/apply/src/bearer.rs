@@ -7,16 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, header};
-use kube::Config;
 use kube::client::Body;
-use kube::config::{Cluster, Context, KubeConfigOptions, Kubeconfig, NamedCluster, NamedContext};
-use sluice_types::Redacted;
+use kube::config::Cluster;
+use sluice_types::{Proxies, Redacted};
 use tower::BoxError;
 
 use crate::KubeconfigError;
-use crate::kubeconfig::CONNECT_TIMEOUT;
-
-const NAME: &str = "remote";
+use crate::kubeconfig::configure;
 
 /// Gives the token for one cluster; the giver keeps it as long as it is good. An error is a text without secrets.
 pub type Bearer = Arc<dyn Fn() -> BoxFuture<'static, Result<Redacted<String>, String>> + Send + Sync>;
@@ -39,32 +36,14 @@ impl fmt::Debug for Reach {
 }
 
 /// The client. Contacts nothing.
-pub(crate) async fn client(reach: &Reach) -> Result<kube::Client, KubeconfigError> {
+pub(crate) fn client(reach: &Reach, proxies: &Proxies) -> Result<kube::Client, KubeconfigError> {
     let unusable = |text: String| KubeconfigError::Unusable(text);
     let cluster = Cluster {
         server: Some(reach.address.clone()),
         certificate_authority_data: reach.ca.as_ref().map(|ca| STANDARD.encode(ca)),
         ..Cluster::default()
     };
-    let context = Context { cluster: NAME.to_owned(), ..Context::default() };
-    let kubeconfig = Kubeconfig {
-        current_context: Some(NAME.to_owned()),
-        clusters: vec![NamedCluster {
-            name: NAME.to_owned(),
-            cluster: Some(cluster),
-            ..NamedCluster::default()
-        }],
-        contexts: vec![NamedContext {
-            name: NAME.to_owned(),
-            context: Some(context),
-            ..NamedContext::default()
-        }],
-        ..Kubeconfig::default()
-    };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    let mut config = config.map_err(|error| unusable(error.to_string()))?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.default_retry = false;
+    let config = configure(cluster, proxies)?;
     let inner = kube::Client::try_from(config).map_err(|error| unusable(error.to_string()))?;
     let bearer = reach.bearer.clone();
     let signed = tower::service_fn(move |mut request: Request<Body>| {

@@ -5,14 +5,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::Config;
-use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
-use sluice_types::{Classify, Retry};
+use kube::config::{AuthInfo, Cluster, Kubeconfig};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use sluice_types::{Classify, Proxies, Retry};
 use thiserror::Error as ThisError;
 
 /// Largest kubeconfig accepted.
 const LARGEST: usize = 1024 * 1024;
 /// How long connecting may take.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the operator allows in kubeconfigs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,20 +63,51 @@ impl Classify for KubeconfigError {
 
 /// Reads the current context of a kubeconfig, keeping only what is safe: address, TLS server name,
 /// inline certificates and keys, basic auth, inline tokens and the proxy.
-pub(crate) async fn read(bytes: &[u8], policy: KubeconfigPolicy) -> Result<Config, KubeconfigError> {
+pub(crate) fn read(
+    bytes: &[u8],
+    policy: KubeconfigPolicy,
+    proxies: &Proxies,
+) -> Result<Config, KubeconfigError> {
     if bytes.len() > LARGEST {
         return Err(KubeconfigError::TooLarge);
     }
     let text = std::str::from_utf8(bytes).map_err(|_| KubeconfigError::Malformed)?;
     // The parser's own words may quote the text.
     let parsed = Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::Malformed)?;
-    let safe = sanitise(parsed, policy)?;
-    let unusable = |error: kube::config::KubeconfigError| KubeconfigError::Unusable(error.to_string());
-    let mut config =
-        Config::from_custom_kubeconfig(safe, &KubeConfigOptions::default()).await.map_err(unusable)?;
+    let (cluster, user, namespace) = sanitise(parsed, policy)?;
+    let mut config = configure(cluster, proxies)?;
+    config.auth_info = user;
+    config.default_namespace = namespace.unwrap_or(config.default_namespace);
+    Ok(config)
+}
+
+/// The way to a server. The client's own reading of a kubeconfig asks the process' environment for a proxy, which
+/// does not spare loopback and refuses exceptions that Go accepts.
+pub(crate) fn configure(cluster: Cluster, proxies: &Proxies) -> Result<Config, KubeconfigError> {
+    let unusable = |why: String| KubeconfigError::Unusable(why);
+    let server = cluster.server.unwrap_or_default();
+    let address = server.parse::<http::Uri>().map_err(|error| unusable(error.to_string()))?;
+    let named = cluster.proxy_url.filter(|proxy| !proxy.is_empty());
+    let proxy = named.or_else(|| Some(proxies.to(&server.parse().ok()?)?.to_owned()));
+    let proxy = proxy.map(|proxy| proxy.parse::<http::Uri>()).transpose();
+    let mut config = Config::new(address);
+    config.proxy_url = proxy.map_err(|error| unusable(format!("proxy-url: {error}")))?;
+    config.root_cert = cluster.certificate_authority_data.as_deref().map(authorities).transpose()?;
+    config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or_default();
+    config.disable_compression = cluster.disable_compression.unwrap_or_default();
+    config.tls_server_name = cluster.tls_server_name;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.default_retry = false;
     Ok(config)
+}
+
+/// The certificates of PEM text that is encoded once more.
+fn authorities(data: &str) -> Result<Vec<Vec<u8>>, KubeconfigError> {
+    let unusable = |error: String| KubeconfigError::Unusable(format!("certificate-authority-data: {error}"));
+    let pem = STANDARD.decode(data.trim()).map_err(|error| unusable(error.to_string()))?;
+    CertificateDer::pem_slice_iter(&pem)
+        .map(|certificate| certificate.map(|der| der.to_vec()).map_err(|error| unusable(error.to_string())))
+        .collect()
 }
 
 /// Address and certificates of the server that a kubeconfig's current context leads to. Who signs in, and how,
@@ -97,30 +130,25 @@ pub fn server_of(kubeconfig: &[u8]) -> Result<(String, Option<Vec<u8>>), Kubecon
     Ok((address, ca.map_err(|_| KubeconfigError::Malformed)?))
 }
 
-fn sanitise(full: Kubeconfig, policy: KubeconfigPolicy) -> Result<Kubeconfig, KubeconfigError> {
+type Safe = (Cluster, AuthInfo, Option<String>);
+
+/// Cluster, user and namespace of the current context, without what is not trusted.
+fn sanitise(full: Kubeconfig, policy: KubeconfigPolicy) -> Result<Safe, KubeconfigError> {
     let missing = KubeconfigError::Incomplete;
     let current = full.current_context.filter(|name| !name.is_empty()).ok_or(missing("current context"))?;
-    let mut context =
-        full.contexts.into_iter().find(|named| named.name == current).ok_or(missing("current context"))?;
-    let named = context.context.as_mut().ok_or(missing("current context"))?;
-    named.extensions = None;
-    let mut cluster =
-        full.clusters.into_iter().find(|entry| entry.name == named.cluster).ok_or(missing("cluster"))?;
-    cluster.cluster = Some(safe_cluster(cluster.cluster.ok_or(missing("cluster"))?, policy)?);
-    let mut users = Vec::new();
-    if let Some(user) = named.user.as_ref().filter(|user| !user.is_empty()) {
-        let mut entry =
-            full.auth_infos.into_iter().find(|entry| &entry.name == user).ok_or(missing("user"))?;
-        entry.auth_info = Some(safe_user(entry.auth_info.unwrap_or_default())?);
-        users.push(entry);
-    }
-    Ok(Kubeconfig {
-        current_context: Some(current),
-        contexts: vec![context],
-        clusters: vec![cluster],
-        auth_infos: users,
-        ..Kubeconfig::default()
-    })
+    let context = full.contexts.into_iter().find(|named| named.name == current);
+    let context = context.and_then(|named| named.context).ok_or(missing("current context"))?;
+    let cluster = full.clusters.into_iter().find(|named| named.name == context.cluster);
+    let cluster = cluster.and_then(|named| named.cluster).ok_or(missing("cluster"))?;
+    let cluster = safe_cluster(cluster, policy)?;
+    let user = match context.user.filter(|user| !user.is_empty()) {
+        Some(user) => {
+            let found = full.auth_infos.into_iter().find(|named| named.name == user);
+            safe_user(found.ok_or(missing("user"))?.auth_info.unwrap_or_default())?
+        }
+        None => AuthInfo::default(),
+    };
+    Ok((cluster, user, context.namespace))
 }
 
 fn safe_cluster(full: Cluster, policy: KubeconfigPolicy) -> Result<Cluster, KubeconfigError> {
@@ -191,12 +219,43 @@ mod tests {
         )
     }
 
-    async fn refused(text: &str) -> Option<KubeconfigError> {
-        read(text.as_bytes(), KubeconfigPolicy::default()).await.err()
+    fn refused(text: &str) -> Option<KubeconfigError> {
+        read(text.as_bytes(), KubeconfigPolicy::default(), &Proxies::default()).err()
     }
 
-    #[tokio::test]
-    async fn only_what_needs_no_file_and_no_program_is_accepted() {
+    #[test]
+    fn a_proxy_is_used_as_go_would_use_it() {
+        let proxies = |name: &str| match name {
+            "HTTPS_PROXY" => Some("http://process:1".to_owned()),
+            "NO_PROXY" => Some(".svc,,10.0.0.0/8,".to_owned()),
+            _ => None,
+        };
+        let of = |server: &str, named: &str| {
+            let text = with(named, "token: abc").replace("https://10.0.0.1:6443", server);
+            let config = read(text.as_bytes(), KubeconfigPolicy::default(), &Proxies::read(proxies));
+            config.expect("usable").proxy_url.map(|proxy| proxy.to_string())
+        };
+        for direct in
+            ["https://127.0.0.1:6443", "https://localhost", "https://10.0.0.1", "https://api.prod.svc"]
+        {
+            assert_eq!(of(direct, ""), None, "{direct}");
+        }
+        assert_eq!(of("https://api.example:6443", "").as_deref(), Some("http://process:1/"));
+        let named = of("https://10.0.0.1", ", proxy-url: 'http://file:2'");
+        assert_eq!(named.as_deref(), Some("http://file:2/"));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_named() {
+        for data in ["%", "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCiUlJQotLS0tLUVORCBDRVJUSUZJQ0FURS0tLS0tCg=="]
+        {
+            let error = refused(&with(&format!(", certificate-authority-data: '{data}'"), ""));
+            assert!(error.is_some_and(|error| error.to_string().contains("certificate-authority-data")));
+        }
+    }
+
+    #[test]
+    fn only_what_needs_no_file_and_no_program_is_accepted() {
         let file = |field, instead| Some(KubeconfigError::File { field, instead });
         for (cluster, user, expected) in [
             ("", "token: abc", None),
@@ -209,7 +268,7 @@ mod tests {
             (", certificate-authority: /ca", "", file("certificate-authority", "certificate-authority-data")),
             (", insecure-skip-tls-verify: true", "", Some(KubeconfigError::InsecureTls)),
         ] {
-            assert_eq!(refused(&with(cluster, user)).await, expected, "{cluster} {user}");
+            assert_eq!(refused(&with(cluster, user)), expected, "{cluster} {user}");
         }
     }
 
@@ -221,27 +280,30 @@ mod tests {
         assert_eq!(server_of(b"{}").err(), Some(KubeconfigError::Incomplete("current context")));
     }
 
-    #[tokio::test]
-    async fn impersonation_and_extensions_are_dropped() {
+    #[test]
+    fn impersonation_and_extensions_are_dropped() {
         let text = with("", "token: abc, as: admin, as-groups: ['system:masters']");
-        let config = read(text.as_bytes(), KubeconfigPolicy::default()).await.expect("usable");
+        let config = read(text.as_bytes(), KubeconfigPolicy::default(), &Proxies::default()).expect("usable");
         assert_eq!(config.auth_info.impersonate, None);
         assert_eq!(config.auth_info.impersonate_groups, None);
         assert!(config.auth_info.token.is_some());
     }
 
-    #[tokio::test]
-    async fn insecure_tls_needs_the_operators_consent() {
+    #[test]
+    fn insecure_tls_needs_the_operators_consent() {
         let text = with(", insecure-skip-tls-verify: true", "token: abc");
         let allowed = KubeconfigPolicy { insecure_tls: true };
-        assert!(read(text.as_bytes(), allowed).await.is_ok_and(|config| config.accept_invalid_certs));
+        assert!(
+            read(text.as_bytes(), allowed, &Proxies::default())
+                .is_ok_and(|config| config.accept_invalid_certs)
+        );
     }
 
-    #[tokio::test]
-    async fn what_is_no_kubeconfig_is_refused_without_being_quoted() {
+    #[test]
+    fn what_is_no_kubeconfig_is_refused_without_being_quoted() {
         let huge = "a".repeat(LARGEST + 1);
         for text in ["", "secret: [", "[]", "current-context: x", &huge] {
-            let error = refused(text).await.expect("refused");
+            let error = refused(text).expect("refused");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sluice_types::{Algorithm, Digest};
+use sluice_types::{Algorithm, Digest, Proxies};
 use tokio::time::Instant;
 
 use crate::cluster::Options;
@@ -31,6 +31,7 @@ pub struct Remote {
 pub struct Remotes {
     settings: Settings,
     policy: KubeconfigPolicy,
+    proxies: Proxies,
     clusters: Mutex<HashMap<Digest, Entry>>,
 }
 
@@ -40,22 +41,22 @@ struct Entry {
 }
 
 impl Remotes {
-    /// No cluster yet.
+    /// No cluster yet. Those whose kubeconfig names no proxy are reached through `proxies`.
     #[must_use]
-    pub fn new(settings: Settings, policy: KubeconfigPolicy) -> Self {
-        Self { settings, policy, clusters: Mutex::default() }
+    pub fn new(settings: Settings, policy: KubeconfigPolicy, proxies: Proxies) -> Self {
+        Self { settings, policy, proxies, clusters: Mutex::default() }
     }
 
     /// The cluster of a kubeconfig. Contacts nothing.
     ///
     /// # Errors
     /// The kubeconfig is malformed or refused.
-    pub async fn cluster(&self, kubeconfig: &[u8]) -> Result<Remote, KubeconfigError> {
+    pub fn cluster(&self, kubeconfig: &[u8]) -> Result<Remote, KubeconfigError> {
         let digest = Digest::of(Algorithm::Sha256, kubeconfig);
         if let Some(cluster) = self.cached(&digest) {
             return Ok(Remote { cluster, is_new: false });
         }
-        let config = read(kubeconfig, self.policy).await?;
+        let config = read(kubeconfig, self.policy, &self.proxies)?;
         let client =
             kube::Client::try_from(config).map_err(|error| KubeconfigError::Unusable(error.to_string()))?;
         Ok(self.keep(digest, self.make(client)))
@@ -72,8 +73,8 @@ impl Remotes {
     ///
     /// # Errors
     /// Address or certificates are none.
-    pub async fn reach(&self, name: &str, reach: &Reach) -> Result<Remote, KubeconfigError> {
-        let cluster = self.make(bearer::client(reach).await?);
+    pub fn reach(&self, name: &str, reach: &Reach) -> Result<Remote, KubeconfigError> {
+        let cluster = self.make(bearer::client(reach, &self.proxies)?);
         Ok(self.keep(Digest::of(Algorithm::Sha256, name.as_bytes()), cluster))
     }
 

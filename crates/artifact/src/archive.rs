@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use sluice_tree::{
-    Cutter, Files, Hash, Ignore, Index, IndexBuilder, Item, Kind, PackLimits, Part, content, member,
+    Bound, Cutter, Files, Hash, Ignore, Index, IndexBuilder, Item, Kind, PackLimits, Part, content, member,
     member_key, runs, select, trailer,
 };
 use sluice_types::{Algorithm, Digest, Hasher};
@@ -23,7 +23,7 @@ const AHEAD: usize = 4 << 20;
 const MOST_KEPT: usize = 16;
 const LARGEST_KEPT: usize = 256 << 10;
 /// Members that wait to be written, and as many to be hashed.
-const QUEUED: usize = 4;
+const QUEUED: usize = 2;
 
 /// What is to be packed.
 pub(crate) struct Job<'a> {
@@ -196,8 +196,7 @@ fn pack_run(
         let loaded = load(job, item)?;
         let size = loaded.part.size;
         if total.fetch_add(size, Ordering::Relaxed).saturating_add(size) > job.limits.bytes {
-            let text = format!("tree is larger than {} bytes", job.limits.bytes);
-            return Err(sluice_tree::Error::Other(text).into());
+            return Err(sluice_tree::Error::Exceeds(Bound::Bytes(job.limits.bytes)).into());
         }
         if cutter.begins_member(size) {
             put(pack_member(job, buffers, std::mem::take(&mut pending))?);

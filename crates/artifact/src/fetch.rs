@@ -3,10 +3,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use http::StatusCode;
 use sluice_tree::{Index, IndexLimits, Memory, UnpackLimits, unpack_to_memory};
-use sluice_types::{Algorithm, Classify, Digest, Hasher, Retry};
+use sluice_types::{Algorithm, Classify, Digest, Hasher, Proxies, Retry};
 use url::Url;
 
 use crate::INDEX_SUFFIX;
+use crate::pile::Pile;
 
 /// How much a fetched artifact may weigh.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,7 @@ pub struct FetchLimits {
 
 impl Default for FetchLimits {
     fn default() -> Self {
-        Self { archive_bytes: 2 << 30, unpack: UnpackLimits::default(), index: IndexLimits::default() }
+        Self { archive_bytes: 512 << 20, unpack: UnpackLimits::default(), index: IndexLimits::default() }
     }
 }
 
@@ -40,6 +41,8 @@ pub struct FetchOptions {
     pub limits: FetchLimits,
     /// Replaces host and port of every URL: for a controller that runs outside of the cluster.
     pub host: Option<String>,
+    /// On the way to servers.
+    pub proxies: Proxies,
 }
 
 impl Default for FetchOptions {
@@ -51,6 +54,7 @@ impl Default for FetchOptions {
             idle: Duration::from_secs(60),
             limits: FetchLimits::default(),
             host: None,
+            proxies: Proxies::default(),
         }
     }
 }
@@ -154,7 +158,9 @@ impl Fetcher {
     /// # Errors
     /// When the TLS configuration cannot be made.
     pub fn new(options: FetchOptions) -> Result<Self, FetchError> {
+        let proxies = options.proxies.clone();
         let client = reqwest::Client::builder()
+            .proxy(reqwest::Proxy::custom(move |url| proxies.to(url).map(str::to_owned)))
             .connect_timeout(options.idle)
             .read_timeout(options.idle)
             .redirect(reqwest::redirect::Policy::limited(3))
@@ -172,7 +178,7 @@ impl Fetcher {
         let digest = Digest::parse(&locator.digest)?;
         let limits = self.options.limits;
         let archive = self.verified(&locator.url, &digest, limits.archive_bytes).await?;
-        tokio::task::spawn_blocking(move || unpack_to_memory(archive.as_slice(), limits.unpack))
+        tokio::task::spawn_blocking(move || unpack_to_memory(archive, limits.unpack))
             .await
             .map_err(|error| FetchError::Client(error.to_string()))?
             .map_err(FetchError::from)
@@ -188,11 +194,12 @@ impl Fetcher {
         let limits = self.options.limits.index;
         let url = format!("{}{INDEX_SUFFIX}", locator.url);
         let text = self.verified(&url, &digest, limits.bytes as u64).await?;
-        let text = String::from_utf8(text).map_err(|_| sluice_tree::IndexError::Malformed(1))?;
+        let text = text.into_bytes().ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let text = text.ok_or(sluice_tree::IndexError::Malformed(1))?;
         Ok(Index::parse(&text, limits)?)
     }
 
-    async fn verified(&self, url: &str, digest: &Digest, limit: u64) -> Result<Vec<u8>, FetchError> {
+    async fn verified(&self, url: &str, digest: &Digest, limit: u64) -> Result<Pile, FetchError> {
         let (bytes, actual) = self.download(url, digest.algorithm(), limit).await?;
         if actual != *digest {
             return Err(FetchError::Mismatch { expected: digest.clone(), actual });
@@ -205,7 +212,7 @@ impl Fetcher {
         url: &str,
         algorithm: Algorithm,
         limit: u64,
-    ) -> Result<(Vec<u8>, Digest), FetchError> {
+    ) -> Result<(Pile, Digest), FetchError> {
         let url = self.address(url)?;
         let mut wait = self.options.wait_min;
         for _ in 0..self.options.retries {
@@ -237,7 +244,7 @@ impl Fetcher {
         url: &Url,
         algorithm: Algorithm,
         limit: u64,
-    ) -> Result<(Vec<u8>, Digest), FetchError> {
+    ) -> Result<(Pile, Digest), FetchError> {
         let network = |error: reqwest::Error| FetchError::Network {
             url: url.to_string(),
             detail: chain(&error.without_url()),
@@ -253,16 +260,16 @@ impl Fetcher {
         if announced > limit {
             return Err(too_large());
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(announced.min(256 << 20)).unwrap_or_default());
+        let mut bytes = Pile::default();
         let mut hasher = Hasher::new(algorithm);
         let mut body = response.bytes_stream();
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(network)?;
-            if bytes.len() as u64 + chunk.len() as u64 > limit {
+            if bytes.len() + chunk.len() as u64 > limit {
                 return Err(too_large());
             }
             hasher.update(&chunk);
-            bytes.extend_from_slice(&chunk);
+            bytes.push(&chunk);
         }
         Ok((bytes, hasher.finish()))
     }

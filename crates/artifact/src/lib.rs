@@ -11,6 +11,8 @@ mod collect;
 mod error;
 mod fetch;
 mod line;
+mod paced;
+mod pile;
 mod record;
 mod serve;
 mod shelf;
@@ -20,7 +22,7 @@ pub use address::{Address, Home, advertised};
 pub use collect::Retention;
 pub use error::Error;
 pub use fetch::{FetchError, FetchLimits, FetchOptions, Fetcher, Locator};
-pub use serve::{router, serve};
+pub use serve::{ServeLimits, router, serve};
 pub use store::{Options, Published, State, Store};
 
 /// Key of `status.artifact.metadata` under which the digest of the path index stands.

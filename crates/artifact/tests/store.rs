@@ -244,3 +244,31 @@ fn a_root_that_is_no_directory_is_refused() {
     let options = Options::new("/nowhere/at/all".into(), String::new());
     assert!(matches!(Store::open(options), Err(Error::Root(_))));
 }
+
+#[tokio::test]
+async fn a_crowded_directory_is_collected_piece_by_piece() {
+    let root = TempDir::new().unwrap();
+    let store = store(&root, |_| {});
+    publish(&store, "now.tar.gz", apps(0)).await.unwrap();
+    let home = root.path().join("gitrepository/apps/podinfo");
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    for number in 0..1200 {
+        let file = fs::File::create(home.join(format!("{number}.tar.gz"))).unwrap();
+        file.set_modified(old).unwrap();
+    }
+    let now = address("now.tar.gz");
+    let first = store.collect(&now).await.unwrap();
+    assert!((1..=1000).contains(&first), "{first}");
+    while store.collect(&now).await.unwrap() > 0 {}
+    let left = fs::read_dir(&home).unwrap().count();
+    assert_eq!(
+        left,
+        fs::read_dir(&home)
+            .unwrap()
+            .filter(|entry| {
+                entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("now.tar.gz")
+            })
+            .count()
+    );
+    assert!(home.join("now.tar.gz").is_file());
+}

@@ -10,9 +10,11 @@ use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
 use sluice_artifact::{
-    FetchError, FetchLimits, FetchOptions, Fetcher, Home, Locator, Options, Published, Store, router, serve,
+    FetchError, FetchLimits, FetchOptions, Fetcher, Home, Locator, Options, Published, ServeLimits, Store,
+    router, serve,
 };
 use sluice_tree::{Ignore, Index, Memory, UnpackLimits};
+use sluice_types::Proxies;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -187,7 +189,24 @@ async fn the_server_ends_when_it_is_asked_to() {
     let served = served().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(served.store.clone(), listener, stop.clone()));
+    let server = tokio::spawn(serve(served.store.clone(), listener, ServeLimits::default(), stop.clone()));
     stop.cancel();
     server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn servers_are_reached_through_the_proxy_of_the_process_but_not_on_loopback() {
+    let served = served().await;
+    // To a plain server a proxy is asked like a server, by the whole address: this one knows the path only.
+    let address = served.base.clone();
+    let proxies = move |name: &str| (name == "HTTP_PROXY").then(|| address.clone());
+    let through = fetcher(|options| options.proxies = Proxies::read(&proxies));
+    let url = format!("http://source-controller.invalid/{}", served.published.path);
+    let away = Locator { url, ..served.locator.clone() };
+    assert_eq!(through.tree(&away).await.unwrap(), tree());
+    assert!(matches!(fetcher(|_| {}).tree(&away).await, Err(FetchError::Network { .. })));
+    let closed = |name: &str| (name == "HTTP_PROXY").then(|| "http://127.0.0.1:1".to_owned());
+    let past = fetcher(|options| options.proxies = Proxies::read(closed));
+    assert_eq!(past.tree(&served.locator).await.unwrap(), tree());
+    assert!(past.tree(&away).await.is_err());
 }

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use sluice_types::{Classify, Retry};
 
+use crate::limits::Bound;
+
 /// Why an address is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
@@ -151,12 +153,12 @@ pub enum Error {
         why: &'static str,
     },
     /// A bound was reached.
-    #[error("exceeds the limit of {limit}, git repository: '{url}'")]
+    #[error("exceeds the limit of {bound}, git repository: '{url}'")]
     Limit {
         /// Without userinfo.
         url: String,
-        /// Which, with its unit.
-        limit: String,
+        /// Which.
+        bound: Bound,
     },
     /// A submodule could not be mounted.
     #[error("submodule '{path}': {source}")]

@@ -11,7 +11,7 @@ use gix::protocol::transport::client::blocking_io::http::{
 };
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
-use sluice_types::Redacted;
+use sluice_types::{Proxies, Redacted};
 use url::Url;
 
 use crate::error::Error;
@@ -24,12 +24,18 @@ const SERVICE: &str = "git-upload-pack";
 /// Servers tell Git from browsers by the prefix.
 const USER_AGENT: &str = concat!("git/2.0 (sluice/", env!("CARGO_PKG_VERSION"), ")");
 
-/// Makes a client that trusts `tls` in addition to the system and goes through `proxy`.
+/// Makes a client that trusts `tls` in addition to the system and goes through `proxy` or, without one, through
+/// those that the process was told to use.
 ///
 /// Only connections with TLS are kept. Servers that write head and body of an answer apart are common, and
 /// on a kept connection each such answer waits for the acknowledgement that our side delays for 40 ms; a new
 /// one costs a plain server next to nothing.
-pub(crate) fn client(tls: &Tls, proxy: Option<&Proxy>, plain: bool) -> Result<Client, Error> {
+pub(crate) fn client(
+    tls: &Tls,
+    proxy: Option<&Proxy>,
+    proxies: &Proxies,
+    plain: bool,
+) -> Result<Client, Error> {
     let bad = |what: &str| Error::Configuration(what.to_owned());
     let mut builder = Client::builder()
         .user_agent(USER_AGENT)
@@ -50,15 +56,17 @@ pub(crate) fn client(tls: &Tls, proxy: Option<&Proxy>, plain: bool) -> Result<Cl
             .map_err(|_| bad("client certificate and key are not a PEM pair"))?;
         builder = builder.identity(identity);
     }
-    if let Some(proxy) = proxy {
-        let mut setting =
-            reqwest::Proxy::all(&proxy.address).map_err(|_| bad("proxy address is not a URL"))?;
-        if let Some((username, password)) = &proxy.credentials {
-            setting = setting.basic_auth(username, password.expose());
+    let mut setting = match proxy {
+        Some(proxy) => reqwest::Proxy::all(&proxy.address).map_err(|_| bad("proxy address is not a URL"))?,
+        None => {
+            let proxies = proxies.clone();
+            reqwest::Proxy::custom(move |url| proxies.to(url).map(str::to_owned))
         }
-        builder = builder.proxy(setting);
+    };
+    if let Some((username, password)) = proxy.and_then(|proxy| proxy.credentials.as_ref()) {
+        setting = setting.basic_auth(username, password.expose());
     }
-    builder.build().map_err(|error| bad(&describe(error)))
+    builder.proxy(setting).build().map_err(|error| bad(&describe(error)))
 }
 
 /// A repository behind smart HTTP, as gix's transport drives it.

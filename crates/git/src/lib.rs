@@ -31,7 +31,7 @@ mod wire;
 pub use checkout::{Checkout, CommitInfo, FetchOptions, Signed, Skipped, TagInfo};
 pub use error::{AddressError, Error, IdentityError, KnownHostsError};
 pub use known_hosts::KnownHosts;
-pub use limits::Limits;
+pub use limits::{Bound, Limits};
 pub use mirrors::Mirrors;
 pub use reference::{Reference, Resolved};
 pub use remote::{Auth, Proxy, Remote, SshAlgorithms, SshIdentity, Tls};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gix::ObjectId;
 use sluice_range::Range;
-use sluice_types::RelPath;
+use sluice_types::{Proxies, RelPath};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::Instant;
@@ -41,6 +41,7 @@ pub struct Mirrors(Arc<Inner>);
 struct Inner {
     dir: PathBuf,
     limits: Limits,
+    proxies: Proxies,
     mirrors: Mutex<HashMap<[u8; 32], Arc<Mirror>>>,
     leftovers: Leftovers,
     swept: Mutex<Instant>,
@@ -56,11 +57,12 @@ impl std::fmt::Debug for Mirrors {
 }
 
 impl Mirrors {
-    /// Takes the directory over, with what an earlier process left there.
+    /// Takes the directory over, with what an earlier process left there. Remotes over http(s) without a proxy of
+    /// their own are reached through `proxies`.
     ///
     /// # Errors
     /// When the directory cannot be made or read.
-    pub fn new(dir: PathBuf, limits: Limits) -> Result<Self, Error> {
+    pub fn new(dir: PathBuf, limits: Limits, proxies: Proxies) -> Result<Self, Error> {
         std::fs::create_dir_all(&dir).map_err(|error| Error::Storage(error.to_string()))?;
         let leftovers = Leftovers::find(&dir)?;
         leftovers.sweep(limits.idle, limits.disk_bytes);
@@ -70,6 +72,7 @@ impl Mirrors {
         Ok(Self(Arc::new(Inner {
             dir,
             limits,
+            proxies,
             mirrors: Mutex::default(),
             leftovers,
             swept: Mutex::new(Instant::now()),
@@ -170,7 +173,7 @@ impl Mirrors {
             (Some(name), None) => Some(TagInfo { name: name.to_owned(), ..TagInfo::default() }),
             (None, _) => None,
         };
-        let mut walk = Walk::new(&options.sparse, limits.entries, limits.file_bytes);
+        let mut walk = Walk::new(&options.sparse, limits);
         let recurse = options.recurse_submodules;
         let root =
             Place { remote: remote.clone(), depot, commit, prefix: RelPath::root(), depth: 0, recurse };
@@ -223,7 +226,7 @@ impl Mirrors {
         {
             clients.remove(&oldest);
         }
-        let client = crate::http::client(&remote.tls, remote.proxy.as_ref(), plain)?;
+        let client = crate::http::client(&remote.tls, remote.proxy.as_ref(), &self.0.proxies, plain)?;
         clients.insert(key, (client.clone(), Instant::now()));
         Ok(client)
     }
@@ -378,7 +381,7 @@ impl Mirrors {
             let _held = permit;
             let branches =
                 walk.add(&place.depot, place.commit, &place.prefix).map_err(|error| match error {
-                    Error::Limit { limit, .. } => Error::Limit { url: place.remote.shown(), limit },
+                    Error::Limit { bound, .. } => Error::Limit { url: place.remote.shown(), bound },
                     error => error,
                 })?;
             let nested = place.nested(branches, &mut walk)?;

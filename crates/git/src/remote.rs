@@ -17,7 +17,7 @@ pub struct Remote {
     pub auth: Auth,
     /// Certificates, for https.
     pub tls: Tls,
-    /// A proxy; `None` lets the process environment decide for http(s), and means none for ssh.
+    /// A proxy; `None` means that of the process for http(s), and none for ssh.
     pub proxy: Option<Proxy>,
     /// Bounds each network operation (one listing, one fetch).
     pub timeout: Duration,

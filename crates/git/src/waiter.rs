@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
+use crate::limits::Bound;
 
 /// Shared by everything that serves one operation on one remote.
 #[derive(Clone)]
@@ -81,7 +82,7 @@ impl Waiter {
             self.0.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
         match spent {
             Ok(_) => Ok(()),
-            Err(_) => Err(Error::Limit { url: self.url(), limit: format!("{} bytes", self.0.limit) }),
+            Err(_) => Err(Error::Limit { url: self.url(), bound: Bound::Transfer(self.0.limit) }),
         }
     }
 

@@ -12,12 +12,11 @@ use sluice_types::RelPath;
 use crate::checkout::Skipped;
 use crate::depot::{self, Depot};
 use crate::error::Error;
+use crate::limits::{Bound, Limits};
 use crate::object;
 use crate::reader::Reader;
 use crate::snapshot::Snapshot;
 
-/// Directories may nest so deep.
-const DEPTH: usize = 256;
 /// Paths of symbolic links that are kept for a warning.
 const NAMED: usize = 10;
 
@@ -42,14 +41,16 @@ pub(crate) struct Walk {
     sparse: Vec<RelPath>,
     left: usize,
     entries: usize,
+    depth: usize,
 }
 
 impl Walk {
-    pub(crate) fn new(sparse: &[String], entries: usize, file_bytes: u64) -> Self {
+    pub(crate) fn new(sparse: &[String], limits: &Limits) -> Self {
         // As a chroot would see them: nothing above the root can be asked for.
         let sparse = sparse.iter().map(|dir| RelPath::clamped(dir)).collect();
-        let snapshot = Snapshot::new(file_bytes);
-        Self { snapshot, skipped: Skipped::default(), sparse, left: entries, entries }
+        let snapshot = Snapshot::new(limits.file_bytes);
+        let (entries, depth) = (limits.entries, limits.depth);
+        Self { snapshot, skipped: Skipped::default(), sparse, left: entries, entries, depth }
     }
 
     /// Whether something at or below `path` may be wanted.
@@ -78,8 +79,8 @@ impl Walk {
         let mut branches = Branches::default();
         let mut stack = vec![(prefix.clone(), root)];
         while let Some((dir, id)) = stack.pop() {
-            if dir.components().count() > DEPTH {
-                return Err(hostile(commit, dir.as_str(), "lies too deep"));
+            if dir.components().count() > self.depth {
+                return Err(Error::Limit { url: String::new(), bound: Bound::Depth(self.depth) });
             }
             let (_, raw) = read(id)?;
             let mut seen: HashMap<String, EntryKind> = HashMap::new();
@@ -87,7 +88,7 @@ impl Walk {
                 let entry = entry.map_err(|_| malformed(&dir))?;
                 self.left = self.left.checked_sub(1).ok_or_else(|| Error::Limit {
                     url: String::new(),
-                    limit: format!("{} tree entries", self.entries),
+                    bound: Bound::Entries(self.entries),
                 })?;
                 let name: &[u8] = entry.filename;
                 if let Some(why) = danger(name) {

@@ -19,6 +19,7 @@ use crate::depot::Depot;
 use crate::error::Error;
 use crate::greeting::Greeting;
 use crate::http::HttpSession;
+use crate::limits::Bound;
 use crate::pack::PackError;
 use crate::remote::Remote;
 use crate::waiter::Waiter;
@@ -191,7 +192,7 @@ impl Conversation {
 fn untaken(waiter: &Waiter, error: PackError) -> Error {
     let url = waiter.url();
     match error {
-        PackError::TooLarge(limit) => Error::Limit { url, limit: format!("{limit} bytes for one file") },
+        PackError::TooLarge(limit) => Error::Limit { url, bound: Bound::File(limit) },
         PackError::Source(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Error::Network { url, detail: "the connection was closed early".to_owned() }
         }

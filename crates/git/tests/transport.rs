@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use sluice_git::{Auth, Error, Proxy, Remote, Tls};
+use sluice_types::Proxies;
 use support::http::{Behaviour, Server};
 use support::repository::Repository;
-use support::socks::socks;
+use support::socks::{connect, socks};
 use support::{Client, adjusted, branch, remote, text};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -132,6 +133,22 @@ async fn traffic_goes_through_the_proxy() {
         adjusted(&server.url("app"), |remote| remote.proxy = Some(Proxy { address, credentials: None }));
     Client::new().checkout(&remote, &branch("main")).await.unwrap();
     assert!(count.load(std::sync::atomic::Ordering::Relaxed) > 0);
+}
+
+#[tokio::test]
+async fn without_a_proxy_of_its_own_a_remote_is_reached_through_that_of_the_process() {
+    let dir = repository();
+    let server = Server::start(dir.path()).await;
+    let (address, count) = connect().await;
+    let proxies = move |name: &str| (name == "HTTP_PROXY").then(|| address.clone());
+    let client = Client::through(Proxies::read(proxies));
+    client.checkout(&remote(&server.url("app")), &branch("main")).await.unwrap();
+    let passed = || count.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(passed(), 0, "loopback is reached directly");
+    // This proxy does not know what to do with a plain request.
+    let away = Remote::new("http://git.invalid/app.git", Duration::from_secs(5)).unwrap();
+    assert!(client.checkout(&away, &branch("main")).await.is_err());
+    assert!(passed() > 0);
 }
 
 async fn silent() -> (TcpListener, String) {

@@ -6,7 +6,7 @@ mod support;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use sluice_git::{Checkout, Error, FetchOptions, Limits};
+use sluice_git::{Bound, Checkout, Error, FetchOptions, Limits};
 use sluice_tree::{Error as TreeError, Files, Kind};
 use sluice_types::RelPath;
 use support::http::Server;
@@ -213,7 +213,7 @@ async fn an_object_too_large_to_be_taken_in_at_all_is_a_limit_of_the_repository(
     let client = Client::limited(Limits { file_bytes: 1_000, ..Limits::default() });
     let error = fetch(&server, &client, &FetchOptions::default()).await.unwrap_err();
     assert!(
-        matches!(&error, Error::Limit { limit, url } if limit == "67108864 bytes for one file" && !url.is_empty()),
+        matches!(&error, Error::Limit { bound: Bound::File(67_108_864), url } if !url.is_empty()),
         "{error}"
     );
 }

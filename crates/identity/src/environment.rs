@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use sluice_types::Proxies;
+
 use crate::Error;
 
 /// Variables by name, as the process was given them; tests make their own.
@@ -14,6 +16,11 @@ impl Environment {
     /// The value of a variable, unless it is unset or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The proxies that the variables name.
+    pub fn proxies(&self) -> Proxies {
+        Proxies::read(|name| self.get(name).map(str::to_owned))
     }
 
     /// Reads the small file that a variable names, for example a projected token.

@@ -1,9 +1,11 @@
 //! The command line, and what it means.
 
 use clap::ArgAction;
+use sluice_artifact::FetchLimits;
 use sluice_manifest::GroupKind;
 use sluice_runtime::Host;
 use sluice_runtime::args::{HostArgs, boolean};
+use sluice_tree::{IndexLimits, UnpackLimits};
 
 use crate::options::{Gates, Options, Ways};
 
@@ -75,6 +77,24 @@ pub struct Args {
     /// Memory for unpacked artifacts, in mebibytes
     #[arg(long, default_value_t = 64)]
     artifact_cache_mib: usize,
+    /// Largest artifact that is unpacked, in bytes after decompression: that much memory it takes
+    #[arg(long, default_value_t = UnpackLimits::default().bytes)]
+    artifact_max_size: u64,
+    /// Largest artifact that is downloaded, in bytes before decompression
+    #[arg(long, default_value_t = FetchLimits::default().archive_bytes)]
+    artifact_max_download_size: u64,
+    /// Most files and directories of an artifact
+    #[arg(long, default_value_t = UnpackLimits::default().entries)]
+    artifact_max_entries: usize,
+    /// Bytes that one file of an artifact may have
+    #[arg(long, default_value_t = UnpackLimits::default().file_bytes)]
+    artifact_max_file_size: u64,
+    /// Directories below each other in an artifact
+    #[arg(long, default_value_t = UnpackLimits::default().depth)]
+    artifact_max_depth: usize,
+    /// Largest path index that is downloaded, in bytes; without it an artifact is fetched to see what it changes
+    #[arg(long, default_value_t = IndexLimits::default().bytes)]
+    artifact_max_index_size: usize,
 }
 
 impl AsRef<HostArgs> for Args {
@@ -110,6 +130,7 @@ impl Args {
             }
         }
         self.warn();
+        let artifact_limits = self.artifact_limits();
         let text = |text: String| Some(text).filter(|text| !text.is_empty());
         let variable = |name: &str| std::env::var(name).ok().and_then(text);
         Ok(Options {
@@ -141,7 +162,22 @@ impl Args {
                 quiet: self.quiet,
             },
             artifact_cache: self.artifact_cache_mib.saturating_mul(1 << 20),
+            artifact_limits,
         })
+    }
+
+    fn artifact_limits(&self) -> FetchLimits {
+        FetchLimits {
+            archive_bytes: self.artifact_max_download_size,
+            unpack: UnpackLimits {
+                bytes: self.artifact_max_size,
+                file_bytes: self.artifact_max_file_size,
+                entries: self.artifact_max_entries,
+                depth: self.artifact_max_depth,
+                skip_symlinks: true,
+            },
+            index: IndexLimits { bytes: self.artifact_max_index_size, entries: self.artifact_max_entries },
+        }
     }
 
     /// What is accepted and has no effect is said once.

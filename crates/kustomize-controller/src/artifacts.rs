@@ -55,7 +55,9 @@ impl Artifacts {
             retries: 1.min(options.http_retry),
             wait_min: Duration::from_millis(200),
             idle: SILENCE,
+            limits: options.artifact_limits,
             host: options.source_host.clone(),
+            proxies: options.environment.proxies(),
             ..FetchOptions::default()
         };
         let watcher = FetchOptions { host: options.watcher_host.clone(), ..fetch.clone() };

@@ -9,6 +9,7 @@ use sluice_artifact::FetchError;
 use sluice_runtime::{Lost, Note, Readiness, Verdict, WakeKey};
 use sluice_types::{Classify as _, GoDuration, Retry};
 
+use crate::bounds;
 use crate::gate::{self, Stop};
 use crate::message::Subject;
 use crate::observe::Unread;
@@ -115,10 +116,10 @@ impl Failure {
             },
             Self::Fetch(error) => Verdict::Failed {
                 reason: ks::ARTIFACT_FAILED,
-                message: error.to_string(),
-                // Somebody may repair the source's storage without a new revision.
+                message: bounds::explain(error),
                 retry: match error.retry() {
-                    Retry::OnChange => Retry::Backoff,
+                    // Somebody may repair the source's storage without a new revision.
+                    Retry::OnChange if bounds::flag(error).is_none() => Retry::Backoff,
                     other => other,
                 },
             },
@@ -161,7 +162,7 @@ impl Failure {
             Self::Stopped { .. } | Self::Fetching { .. } | Self::Soon { .. } | Self::Overtaken => None,
             Self::Fetch(FetchError::NotFound(_)) => None,
             Self::Apply { told: true, .. } => None,
-            Self::Fetch(error) => Some(subject.error(ks::ARTIFACT_FAILED, error.to_string())),
+            Self::Fetch(error) => Some(subject.error(ks::ARTIFACT_FAILED, bounds::explain(error))),
             Self::Path(text) => Some(subject.error(ks::ARTIFACT_FAILED, text)),
             Self::Build(text) => Some(subject.error(ks::BUILD_FAILED, text)),
             Self::Cut { reason, text } => {
@@ -218,6 +219,7 @@ mod tests {
     use super::*;
     use crate::sample;
     use serde_json::json;
+    use sluice_tree::UnpackError;
 
     fn told(failure: &Failure) -> (String, Option<String>) {
         let options = Options::default();
@@ -262,6 +264,22 @@ mod tests {
                 Failure::Fetch(FetchError::NotFound("x".into())),
                 "ArtifactFailed After(30s) Source is not ready, artifact not found, retrying in 30s",
                 None,
+            ),
+            (
+                Failure::Fetch(FetchError::Client("x".into())),
+                "ArtifactFailed Backoff x",
+                Some("error ArtifactFailed x"),
+            ),
+            (
+                Failure::Fetch(UnpackError::Entries(7).into()),
+                "ArtifactFailed OnChange failed to untar artifact: archive has more than 7 entries: exclude \
+                 what is not needed in .sourceignore or spec.ignore of the source, or raise \
+                 --artifact-max-entries of kustomize-controller",
+                Some(
+                    "error ArtifactFailed failed to untar artifact: archive has more than 7 entries: exclude \
+                     what is not needed in .sourceignore or spec.ignore of the source, or raise \
+                     --artifact-max-entries of kustomize-controller",
+                ),
             ),
             (
                 Failure::Fetching { message: "m".into(), again: Duration::from_secs(5) },

@@ -19,6 +19,7 @@ use sluice_runtime::{Handle, Host, Wiring};
 
 pub mod args;
 mod artifacts;
+mod bounds;
 mod configs;
 mod contest;
 mod context;

@@ -1,7 +1,7 @@
 //! Signing in to remote clusters that a ConfigMap describes: short-lived tokens, kept in a cache and asked for anew
 //! before they end.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt as _;
@@ -10,10 +10,8 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use sluice_apply::{Reach, Remote, Remotes};
-use sluice_identity::{
-    ApiServer, Cache, CacheEvent, Credential, Environment, Error, Key, Presented, aks, aws, azure, gcp,
-};
-use sluice_runtime::Host;
+use sluice_identity::{ApiServer, Credential, Environment, Error, Key, Presented, aks, aws, azure, gcp};
+use sluice_runtime::{Host, Key as ObjectKey, Tokens};
 use sluice_types::Redacted;
 
 use crate::provider::{self, Provider, Way};
@@ -28,7 +26,7 @@ const EXCHANGE_SECONDS: i64 = 600;
 pub(crate) struct Logins {
     client: Client,
     web: OnceLock<reqwest::Client>,
-    cache: Cache,
+    tokens: Tokens,
     environment: Environment,
 }
 
@@ -42,8 +40,13 @@ struct Account {
 impl Logins {
     /// Nobody has signed in yet.
     pub(crate) fn new(host: &Host, tokens: usize, lifetime: Duration, environment: Environment) -> Self {
-        let cache = cache(tokens, lifetime, host);
-        Self { client: host.client.clone(), web: OnceLock::new(), cache, environment }
+        let tokens = Tokens::new(&host.metrics, tokens, lifetime, "Kustomization", "fetch_kubeconfig");
+        Self { client: host.client.clone(), web: OnceLock::new(), tokens, environment }
+    }
+
+    /// Stops counting for a Kustomization that is gone.
+    pub(crate) fn forget(&self, object: &ObjectKey) {
+        self.tokens.forget(object);
     }
 
     /// The way to token services; made when it is first wanted.
@@ -52,25 +55,31 @@ impl Logins {
             return Ok(web);
         }
         sluice_runtime::tls::install();
-        let made = reqwest::Client::builder().build();
+        let proxies = self.environment.proxies();
+        let proxy = reqwest::Proxy::custom(move |url| proxies.to(url).map(str::to_owned));
+        let made = reqwest::Client::builder().proxy(proxy).build();
         let made = made.map_err(|error| Error::Configuration(error.without_url().to_string()))?;
         Ok(self.web.get_or_init(|| made))
     }
 
-    /// The cluster at the end of a way. Asks its cloud where it is, unless that is known.
+    /// The cluster at the end of an object's way. Asks its cloud where it is, unless that is known.
     pub(crate) async fn cluster(
         self: &Arc<Self>,
         remotes: &Remotes,
-        namespace: &str,
+        object: &ObjectKey,
         way: &Way,
     ) -> Result<Remote, Error> {
+        let namespace = &*object.namespace;
         let name = format!("{namespace}\n{way:?}");
+        // A token that cannot be had is told now, by its own words. What the client asks for later is counted for no
+        // object: it is shared.
+        let token = self.tokens.get(key(namespace, way), object, || self.obtain(namespace, way));
         if let Some(remote) = remotes.named(&name) {
+            token.await?;
             return Ok(remote);
         }
         let server = self.locate(namespace, way).await?;
-        // A token that cannot be had is told now, by its own words.
-        self.token(namespace, way).await?;
+        token.await?;
         let (logins, space, way) = (Arc::clone(self), namespace.to_owned(), way.clone());
         let reach = Reach {
             address: server.address,
@@ -80,7 +89,7 @@ impl Logins {
                 async move { logins.token(&space, &way).await.map_err(|error| error.to_string()) }.boxed()
             }),
         };
-        let reached = remotes.reach(&name, &reach).await;
+        let reached = remotes.reach(&name, &reach);
         reached.map_err(|error| Error::Configuration(error.to_string()))
     }
 
@@ -152,26 +161,25 @@ impl Logins {
 
     /// The token for the cluster, from the cache or new.
     async fn credential(&self, namespace: &str, way: &Way) -> Result<Credential, Error> {
-        let key = Key::of(&[namespace, &format!("{way:?}")]);
-        self.cache
-            .get(key, || async {
-                match &way.provider {
-                    Provider::Generic { audiences } => {
-                        let account = match &way.account {
-                            Some(name) => self.account(namespace, name).await?,
-                            None => self.own_account().await?,
-                        };
-                        account.token(audiences, CLUSTER_SECONDS).await
-                    }
-                    Provider::Aws(cluster) => {
-                        let keys = self.aws_keys(namespace, way, cluster).await?;
-                        Ok(cluster.credential(&keys, SystemTime::now()))
-                    }
-                    Provider::Azure(_) => self.azure(namespace, way, azure::AKS).await,
-                    Provider::Gcp(_) => self.gcp(namespace, way).await,
-                }
-            })
-            .await
+        self.tokens.share(key(namespace, way), || self.obtain(namespace, way)).await
+    }
+
+    async fn obtain(&self, namespace: &str, way: &Way) -> Result<Credential, Error> {
+        match &way.provider {
+            Provider::Generic { audiences } => {
+                let account = match &way.account {
+                    Some(name) => self.account(namespace, name).await?,
+                    None => self.own_account().await?,
+                };
+                account.token(audiences, CLUSTER_SECONDS).await
+            }
+            Provider::Aws(cluster) => {
+                let keys = self.aws_keys(namespace, way, cluster).await?;
+                Ok(cluster.credential(&keys, SystemTime::now()))
+            }
+            Provider::Azure(_) => self.azure(namespace, way, azure::AKS).await,
+            Provider::Gcp(_) => self.gcp(namespace, way).await,
+        }
     }
 
     async fn aws_keys(
@@ -249,6 +257,10 @@ impl Logins {
     }
 }
 
+fn key(namespace: &str, way: &Way) -> Key {
+    Key::of(&[namespace, &format!("{way:?}")])
+}
+
 /// Namespace and name of the account that a token is about. The token is the pod's own, so it is not verified.
 fn subject(token: &str) -> Option<(String, String)> {
     use base64::Engine as _;
@@ -306,35 +318,10 @@ impl Account {
     }
 }
 
-/// A cache of tokens that is measured.
-fn cache(size: usize, lifetime: Duration, host: &Host) -> Cache {
-    let requests = host.metrics.counter(
-        "gotk_token_cache_requests_total",
-        "Total number of requests for a token, by outcome.",
-        &["status"],
-    );
-    let evictions =
-        host.metrics.counter("gotk_token_cache_evictions_total", "Total number of evicted tokens.", &[]);
-    let held = host.metrics.gauge("gotk_token_cached_items", "Number of tokens that are kept.", &[]);
-    // Counted here, since the cache cannot be asked from within.
-    let count = Mutex::new(0_f64);
-    Cache::new(size, lifetime, move |event| {
-        let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            CacheEvent::Hit => requests.inc(&["success"]),
-            CacheEvent::Miss => {
-                requests.inc(&["failure"]);
-                *count = (*count + 1.0).min(size as f64);
-            }
-            CacheEvent::Failed => {}
-            CacheEvent::Evicted => evictions.inc(&[]),
-        }
-        held.set(&[], *count);
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     /// Answers reads of ServiceAccounts and requests for their tokens; notes the audiences.
@@ -383,11 +370,17 @@ mod tests {
         assert_eq!(server.address, "https://prod.example:443");
         let settings =
             sluice_apply::Settings { dialect: crate::target::DIALECT, override_managers: Vec::new() };
-        let remotes = Remotes::new(settings, sluice_apply::KubeconfigPolicy::default());
-        assert!(logins.cluster(&remotes, "team", &way).await.unwrap().is_new);
-        assert!(!logins.cluster(&remotes, "team", &way).await.unwrap().is_new);
+        let remotes = Remotes::new(settings, sluice_apply::KubeconfigPolicy::default(), Default::default());
+        let object = ObjectKey::new("team", "apps");
+        assert!(logins.cluster(&remotes, &object, &way).await.unwrap().is_new);
+        assert!(!logins.cluster(&remotes, &object, &way).await.unwrap().is_new);
         let line = "/api/v1/namespaces/team/serviceaccounts/deployer/token [\"prod\"]";
         assert_eq!(*asked.lock().unwrap(), [line]);
+        let hits = "gotk_token_cache_events_total{event_type=\"cache_hit\",kind=\"Kustomization\",name=\"apps\",\
+                    namespace=\"team\",operation=\"fetch_kubeconfig\"} 2";
+        assert!(host.metrics.render().lines().any(|line| line == hits));
+        logins.forget(&object);
+        assert!(!host.metrics.render().contains("event_type"));
     }
 
     #[test]

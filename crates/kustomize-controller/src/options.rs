@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sluice_artifact::FetchLimits;
 use sluice_identity::Environment;
 use sluice_runtime::gates::{CACHE_SECRETS_AND_CONFIG_MAPS, Gate, OBJECT_LEVEL_WORKLOAD_IDENTITY};
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub ways: Ways,
     /// Memory for unpacked artifacts, in bytes.
     pub artifact_cache: usize,
+    /// How much one artifact may weigh.
+    pub artifact_limits: FetchLimits,
 }
 
 impl Default for Options {
@@ -76,6 +79,7 @@ impl Default for Options {
             gates: Gates::default(),
             ways: Ways::default(),
             artifact_cache: 64 << 20,
+            artifact_limits: FetchLimits::default(),
         }
     }
 }

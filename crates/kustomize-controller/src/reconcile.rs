@@ -48,6 +48,7 @@ pub(crate) async fn reconcile(
         let verdict = release::release(&context, &scope, &mut book).await;
         if verdict == Verdict::Released {
             context.sessions.forget(&key);
+            context.targets.forget(&key);
         }
         return book.close(verdict);
     }

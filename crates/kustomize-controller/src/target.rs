@@ -10,7 +10,7 @@ use sluice_api::{Reason, reason as common};
 use sluice_apply::{
     Cluster, Dialect, Identity, KubeconfigError, KubeconfigPolicy, Remote, Remotes, Settings, Signal, Target,
 };
-use sluice_runtime::Host;
+use sluice_runtime::{Host, Key};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::logins::Logins;
@@ -89,6 +89,7 @@ impl Targets {
             remotes: Remotes::new(
                 settings,
                 KubeconfigPolicy { insecure_tls: options.insecure_kubeconfig_tls },
+                options.environment.proxies(),
             ),
             met,
             meetings: Mutex::new(Some(meetings)),
@@ -98,6 +99,11 @@ impl Targets {
     /// The signals of clusters as they are met, this one first; to be taken once.
     pub(crate) fn meetings(&self) -> Option<Meetings> {
         self.meetings.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A Kustomization is gone.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.logins.forget(key);
     }
 
     /// Asks for a signal once this cluster serves a kind.
@@ -133,8 +139,7 @@ impl Targets {
             secret: secret.clone(),
             key: key.unwrap_or("value").to_owned(),
         })?;
-        let remote =
-            self.remotes.cluster(text).await.map_err(|source| Unreachable::Unusable { secret, source })?;
+        let remote = self.remotes.cluster(text).map_err(|source| Unreachable::Unusable { secret, source })?;
         Ok(self.meet(remote))
     }
 
@@ -156,7 +161,7 @@ impl Targets {
             .ok_or_else(|| Unreachable::MissingMap { map: map.clone(), name: name.to_owned() })?;
         let way = Way::read(values.data.expose(), &self.options)
             .map_err(|source| Unreachable::UnusableMap { map: map.clone(), source })?;
-        self.logins.cluster(&self.remotes, namespace, &way).await.map_err(|error| match error {
+        self.logins.cluster(&self.remotes, &request.key, &way).await.map_err(|error| match error {
             sluice_identity::Error::Unsupported(text) => Unreachable::Unsupported { map, text },
             other => Unreachable::SignIn { map, text: other.to_string() },
         })

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::USER_AGENT;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Uri};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use reqwest::Url;
+use sluice_types::Proxies;
 use tower::{Layer, Service};
 
 use crate::metrics::{Family, Registry};
@@ -37,19 +39,34 @@ pub enum Error {
 pub async fn connect(
     kubeconfig: Option<&Path>,
     agent: &str,
+    proxies: &Proxies,
     registry: &Registry,
 ) -> Result<(Client, String), Error> {
     crate::tls::install();
-    let config = match kubeconfig {
+    let (mut config, file) = match kubeconfig {
         Some(path) => {
-            Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default())
-                .await?
+            let file = Kubeconfig::read_from(path)?;
+            let config = Config::from_custom_kubeconfig(file.clone(), &KubeConfigOptions::default()).await?;
+            (config, Some(file))
         }
-        None => Config::infer().await?,
+        // Without a file these are the pod's own, and its API server is not behind a proxy.
+        None => (Config::infer().await?, Kubeconfig::read().ok()),
     };
+    config.proxy_url = file.and_then(|file| proxy(&file, &config.cluster_url, proxies));
     let namespace = config.default_namespace.clone();
     let counting = Counting::new(agent, &config, registry);
     Ok((ClientBuilder::try_from(config)?.with_layer(&counting).build(), namespace))
+}
+
+/// The proxy that a kubeconfig names for its server, or that of the process. What the client would make of the
+/// process' environment by itself does not spare loopback.
+fn proxy(file: &Kubeconfig, server: &Uri, proxies: &Proxies) -> Option<Uri> {
+    let current = file.current_context.as_deref()?;
+    let context = file.contexts.iter().find(|context| context.name == current)?.context.as_ref()?;
+    let cluster = file.clusters.iter().find(|cluster| cluster.name == context.cluster)?.cluster.as_ref()?;
+    let named = cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty());
+    let url = Url::parse(&server.to_string()).ok()?;
+    named.or_else(|| proxies.to(&url))?.parse().ok()
 }
 
 /// Counts requests by code, method and host, and names the client.
@@ -123,6 +140,24 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_on_loopback_is_reached_directly_unless_the_file_says_otherwise() {
+        let proxies = Proxies::read(|name| (name == "HTTPS_PROXY").then(|| "http://process:1".to_owned()));
+        let of = |server: &str, named: &str| {
+            let text = format!(
+                "current-context: c\ncontexts: [{{name: c, context: {{cluster: k}}}}]\n\
+                 clusters: [{{name: k, cluster: {{server: '{server}'{named}}}}}]\n"
+            );
+            let file = Kubeconfig::from_yaml(&text).unwrap();
+            proxy(&file, &server.parse().unwrap(), &proxies).map(|proxy| proxy.to_string())
+        };
+        assert_eq!(of("https://127.0.0.1:6443", ""), None);
+        assert_eq!(of("https://localhost:6443", ""), None);
+        assert_eq!(of("https://api.example:6443", ""), Some("http://process:1/".to_owned()));
+        let named = of("https://127.0.0.1:6443", ", proxy-url: 'http://file:2'");
+        assert_eq!(named, Some("http://file:2/".to_owned()));
+    }
 
     #[tokio::test]
     async fn requests_are_counted_and_carry_the_agent() {

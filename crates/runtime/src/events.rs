@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube::Client;
 use sluice_api::event::{Event, InvolvedObject, Severity};
 use sluice_api::keys::EVENT_PREFIX;
+use sluice_types::Proxies;
 
 use crate::metrics::{Family, Registry};
 use crate::pass::Note;
@@ -40,6 +41,7 @@ impl Sink {
         controller: &str,
         instance: &str,
         address: Option<&str>,
+        proxies: &Proxies,
         registry: &Registry,
     ) -> Result<Self, InvalidAddress> {
         let dropped = registry.counter(
@@ -48,7 +50,7 @@ impl Sink {
             &["sink"],
         );
         let poster = match address.filter(|address| !address.is_empty()) {
-            Some(address) => Some(Poster::start(address, dropped.clone())?),
+            Some(address) => Some(Poster::start(address, proxies.clone(), dropped.clone())?),
             None => None,
         };
         let passes = Arc::<Outstanding>::default();

@@ -46,7 +46,15 @@ fn repository() -> GitRepository {
 async fn a_post_carries_the_annotations_meant_for_events_and_a_trace_is_never_posted() {
     let (address, got) = receiver().await;
     let registry = Registry::default();
-    let sink = Sink::start(cluster(201), "source-controller", "pod-1", Some(&address), &registry).unwrap();
+    let sink = Sink::start(
+        cluster(201),
+        "source-controller",
+        "pod-1",
+        Some(&address),
+        &Proxies::default(),
+        &registry,
+    )
+    .unwrap();
     sink.tell(&repository(), Note::trace(SUCCEEDED, "unseen"));
     let key = "source.toolkit.fluxcd.io/revision";
     let note =
@@ -73,7 +81,8 @@ async fn a_post_carries_the_annotations_meant_for_events_and_a_trace_is_never_po
 #[tokio::test]
 async fn events_that_nobody_takes_are_counted_and_hold_nothing_up() {
     let registry = Registry::default();
-    let sink = Sink::start(cluster(403), "source-controller", "", None, &registry).unwrap();
+    let sink =
+        Sink::start(cluster(403), "source-controller", "", None, &Proxies::default(), &registry).unwrap();
     for number in 0..5 {
         sink.tell(&repository(), Note::info(SUCCEEDED, number.to_string()));
     }
@@ -84,7 +93,8 @@ async fn events_that_nobody_takes_are_counted_and_hold_nothing_up() {
 #[tokio::test(start_paused = true)]
 async fn an_event_gives_way_to_passes_but_not_for_ever() {
     let registry = Registry::default();
-    let sink = Sink::start(cluster(403), "source-controller", "", None, &registry).unwrap();
+    let sink =
+        Sink::start(cluster(403), "source-controller", "", None, &Proxies::default(), &registry).unwrap();
     let written = || registry.render().contains("sluice_events_dropped_total{sink=\"kubernetes\"} 1");
     let pass = sink.make_way();
     sink.tell(&repository(), Note::info(SUCCEEDED, "first"));

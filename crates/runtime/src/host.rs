@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kube::Client;
+use sluice_types::Proxies;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{InvalidAddress, Sink};
@@ -49,7 +50,7 @@ impl Host {
     pub fn embedded(client: Client, controller: &str, events: Option<&str>) -> Result<Self, InvalidAddress> {
         let metrics = Arc::new(Registry::default());
         Ok(Self {
-            events: Sink::start(client.clone(), controller, "", events, &metrics)?,
+            events: Sink::start(client.clone(), controller, "", events, &Proxies::default(), &metrics)?,
             client,
             controller: controller.into(),
             version: env!("CARGO_PKG_VERSION"),

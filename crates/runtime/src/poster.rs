@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode, Url};
 use sluice_api::event::Event;
+use sluice_types::Proxies;
 use tokio::sync::mpsc;
 
 use crate::events::{InvalidAddress, Outstanding};
@@ -37,11 +38,16 @@ struct State {
 }
 
 impl Poster {
-    pub(crate) fn start(address: &str, dropped: Arc<Family>) -> Result<Self, InvalidAddress> {
+    pub(crate) fn start(
+        address: &str,
+        proxies: Proxies,
+        dropped: Arc<Family>,
+    ) -> Result<Self, InvalidAddress> {
         crate::tls::install();
         let url = Url::parse(address).map_err(|error| InvalidAddress(error.to_string()))?;
-        let client =
-            Client::builder().timeout(ATTEMPT).build().map_err(|error| InvalidAddress(error.to_string()))?;
+        let proxy = reqwest::Proxy::custom(move |url| proxies.to(url).map(str::to_owned));
+        let client = Client::builder().timeout(ATTEMPT).proxy(proxy).build();
+        let client = client.map_err(|error| InvalidAddress(error.to_string()))?;
         let (queue, events) = mpsc::channel::<(u64, Event)>(WAITING);
         let state = Arc::new(State::default());
         let events = Arc::new(tokio::sync::Mutex::new(events));

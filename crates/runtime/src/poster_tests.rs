@@ -41,11 +41,28 @@ async fn a_duplicate_counts_as_delivered_and_a_refusal_is_not_repeated() {
     {
         let (address, asked) = receiver(codes).await;
         let dropped = Registry::default().counter("dropped", "", &["sink"]);
-        let poster = Poster::start(&address, dropped.clone()).unwrap();
+        let poster = Poster::start(&address, Proxies::default(), dropped.clone()).unwrap();
         assert!(poster.post(event("x")));
         poster.idle().await;
         assert_eq!(asked.load(Ordering::SeqCst), asked_for, "{codes:?}");
         assert_eq!(dropped.value(&["post"]), lost, "{codes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_is_reached_through_the_proxy_of_the_process_but_not_on_loopback() {
+    let (address, asked) = receiver(&[200]).await;
+    for (receiver, proxy, delivered) in [
+        // A proxy is asked by the whole address, which is as good as the path for this one.
+        ("http://notification-controller.invalid/", address.as_str(), 1),
+        (&address, "http://127.0.0.1:1", 2),
+    ] {
+        let proxies = |name: &str| (name == "HTTP_PROXY").then(|| proxy.to_owned());
+        let dropped = Registry::default().counter("dropped", "", &["sink"]);
+        let poster = Poster::start(receiver, Proxies::read(proxies), dropped).unwrap();
+        assert!(poster.post(event("x")));
+        poster.idle().await;
+        assert_eq!(asked.load(Ordering::SeqCst), delivered, "{receiver}");
     }
 }
 
@@ -68,5 +85,8 @@ fn the_body_is_what_receivers_know() {
 
 #[test]
 fn an_address_that_is_no_url_is_refused() {
-    assert!(Poster::start("::", Registry::default().counter("dropped", "", &["sink"])).is_err());
+    assert!(
+        Poster::start("::", Proxies::default(), Registry::default().counter("dropped", "", &["sink"]))
+            .is_err()
+    );
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use sluice_types::Proxies;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -125,10 +126,13 @@ async fn bootstrap(program: Program, flags: &HostArgs, stop: CancellationToken) 
     }
     let registry = Arc::new(Registry::default());
     process::measure(&registry);
+    let proxies = Proxies::read(|name| std::env::var(name).ok());
     let agent = user_agent(program.name, program.version);
-    let (client, namespace) = client::connect(flags.kubeconfig.as_deref(), &agent, &registry).await?;
+    let (client, namespace) =
+        client::connect(flags.kubeconfig.as_deref(), &agent, &proxies, &registry).await?;
     let instance = instance();
-    let events = Sink::start(client.clone(), program.name, &instance, Some(&flags.events_addr), &registry)?;
+    let address = Some(flags.events_addr.as_str());
+    let events = Sink::start(client.clone(), program.name, &instance, address, &proxies, &registry)?;
     Ok(Host {
         client,
         controller: program.name.into(),

@@ -427,6 +427,21 @@ async fn a_deleted_object_goes_when_its_pass_lets_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_that_goes_and_was_never_ours_is_left_alone() {
+    let fake = Fake::new();
+    let going = json!({"deletionTimestamp": "2024-01-01T00:00:00Z", "finalizers": ["example.com/other"]});
+    fake.put("app", json!({"metadata": going}));
+    fake.put("other", json!({}));
+    let run = start(&fake, Script::default());
+    run.ready("other").await;
+    fake.put("app", request("one"));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(run.script.triggers("app"), []);
+    assert!(fake.writes().iter().all(|write| !write.ends_with(" app")), "{:?}", fake.writes());
+    run.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_read_does_not_keep_the_others_from_running() {
     let fake = Fake::new();
     fake.put("odd", json!({"spec": {"interval": 7}}));

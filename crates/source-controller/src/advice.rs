@@ -1,7 +1,7 @@
 //! What to do when a remote refuses: which Secret, and which of its keys.
 
 use sluice_api::source::v1::GitProvider;
-use sluice_git::{Auth, Error, Remote};
+use sluice_git::{Auth, Bound, Error, Remote};
 
 /// Where a remote's credentials come from.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +69,14 @@ pub(crate) fn advice(error: &Error, remote: &Remote, from: Credentials<'_>) -> S
                 "set spec.secretRef to a secret in namespace '{namespace}' with the server's authority as 'ca.crt'"
             ),
         },
-        (Error::Limit { .. }, _) => {
-            "make the repository smaller, or raise --git-file-max-size or --git-fetch-max-size of the controller"
-                .to_owned()
+        (Error::Limit { bound, .. }, _) => {
+            let flag = match bound {
+                Bound::Transfer(_) => "--git-fetch-max-size",
+                Bound::File(_) => "--git-file-max-size",
+                Bound::Entries(_) => "--git-max-entries",
+                Bound::Depth(_) => "--artifact-max-depth",
+            };
+            format!("make the repository smaller, or raise {flag} of the controller")
         }
         _ => return String::new(),
     };
@@ -91,6 +96,7 @@ mod tests {
         let missing = || Error::RepositoryNotFound { url: url() };
         let tls = || Error::Tls { url: url(), detail: "invalid peer certificate: UnknownIssuer".into() };
         let host = || Error::HostKey { host: "git.example.com".into(), detail: "unknown".into() };
+        let limit = |bound| Error::Limit { url: url(), bound };
         let basic = || Auth::Basic { username: "u".into(), password: "hunter2".to_owned().into() };
         let bearer = || Auth::Bearer("hunter2".to_owned().into());
         let (generic, github) = (GitProvider::Generic, GitProvider::Github);
@@ -113,13 +119,10 @@ mod tests {
             (tls(), Auth::None, None, generic, &["'ca.crt'", "spec.secretRef"]),
             (tls(), Auth::None, Some("creds"), generic, &["'apps/creds' as 'ca.crt'"]),
             (host(), Auth::None, Some("ssh"), generic, &["'known_hosts' of secret 'apps/ssh'"]),
-            (
-                Error::Limit { url: url(), limit: "1 bytes".into() },
-                Auth::None,
-                None,
-                generic,
-                &["--git-file-max-size"],
-            ),
+            (limit(Bound::Transfer(1)), Auth::None, None, generic, &["--git-fetch-max-size"]),
+            (limit(Bound::File(1)), Auth::None, None, generic, &["--git-file-max-size"]),
+            (limit(Bound::Entries(1)), Auth::None, None, generic, &["--git-max-entries"]),
+            (limit(Bound::Depth(1)), Auth::None, None, generic, &["--artifact-max-depth"]),
         ] {
             let mut remote = Remote::new(&url(), Duration::from_secs(1)).unwrap();
             remote.auth = auth;

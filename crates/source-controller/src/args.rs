@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sluice_artifact::{Retention, advertised};
+use sluice_artifact::{FetchLimits, Retention, ServeLimits, advertised};
 use sluice_git::{Limits, SshAlgorithms};
 use sluice_identity::Environment;
 use sluice_runtime::Host;
-use sluice_runtime::args::HostArgs;
+use sluice_runtime::args::{HostArgs, boolean};
 use sluice_runtime::gates::OBJECT_LEVEL_WORKLOAD_IDENTITY;
-use sluice_tree::{PackLimits, UnpackLimits};
+use sluice_tree::{IgnoreLimits, PackLimits, UnpackLimits};
 use sluice_types::{Algorithm, GoDuration};
 
 /// Flags of the source-controller.
@@ -43,6 +43,21 @@ pub struct SourceArgs {
     /// Most files and directories of a tree that is packed
     #[arg(long, default_value_t = PackLimits::default().entries)]
     pub artifact_max_entries: usize,
+    /// Directories below each other in a tree that is packed
+    #[arg(long, default_value_t = PackLimits::default().depth)]
+    pub artifact_max_depth: usize,
+    /// Largest artifact of an included repository, in bytes after decompression: that much memory it takes
+    #[arg(long, default_value_t = UnpackLimits::default().bytes)]
+    pub include_max_size: u64,
+    /// Most ignore rules of a tree, those of all its .sourceignore files and of spec.ignore together
+    #[arg(long, default_value_t = IgnoreLimits::default().patterns)]
+    pub ignore_max_rules: usize,
+    /// Bytes that one .sourceignore file may have
+    #[arg(long, default_value_t = IgnoreLimits::default().file_bytes)]
+    pub ignore_file_max_size: usize,
+    /// Connections to the artifact server at one time; further ones wait
+    #[arg(long, default_value_t = ServeLimits::default().connections)]
+    pub storage_max_connections: usize,
     /// Directory of the Git mirrors; by default below --storage-path
     #[arg(long)]
     pub git_cache_path: Option<PathBuf>,
@@ -55,6 +70,13 @@ pub struct SourceArgs {
     /// Bytes that one file of a Git repository may have
     #[arg(long, default_value_t = Limits::default().file_bytes)]
     pub git_file_max_size: u64,
+    /// Most entries of the trees that one checkout reads, submodules included
+    #[arg(long, default_value_t = Limits::default().entries)]
+    pub git_max_entries: usize,
+    /// Let a proxy together with an authority that an object names see the controller's own cloud token, as Flux does
+    #[arg(long, default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = boolean, action = clap::ArgAction::Set)]
+    pub insecure_interceptable_tokens: bool,
     /// SSH key exchange algorithms, instead of the default ones
     #[arg(long, value_delimiter = ',')]
     pub ssh_kex_algos: Vec<String>,
@@ -93,6 +115,12 @@ pub struct Options {
     pub store: sluice_artifact::Options,
     /// Address that they are served on.
     pub storage_addr: String,
+    /// What clients of that address may take up.
+    pub serve: ServeLimits,
+    /// How much the artifact of an included repository may weigh.
+    pub include: FetchLimits,
+    /// How much ignore rules may cost.
+    pub ignore: IgnoreLimits,
     /// Directory of the Git mirrors.
     pub mirrors: PathBuf,
     /// What the mirrors may use.
@@ -109,6 +137,8 @@ pub struct Options {
     pub tokens: usize,
     /// The longest time that a token is kept.
     pub token_lifetime: Duration,
+    /// The controller's own tokens may be shown to whom an object's proxy and authority lead.
+    pub interceptable_tokens: bool,
     /// For the clouds' own variables.
     pub environment: Environment,
 }
@@ -125,12 +155,14 @@ impl Options {
         let pack = PackLimits {
             bytes: args.artifact_max_size,
             entries: args.artifact_max_entries,
+            depth: args.artifact_max_depth,
             ..PackLimits::default()
         };
         let unpack = UnpackLimits {
-            bytes: args.artifact_max_size,
+            bytes: args.include_max_size,
             entries: args.artifact_max_entries,
             file_bytes: args.git_file_max_size,
+            depth: args.artifact_max_depth,
             ..UnpackLimits::default()
         };
         let retention =
@@ -145,10 +177,19 @@ impl Options {
                 ..sluice_artifact::Options::new(args.storage_path, advertised(address, &host.instance))
             },
             storage_addr: args.storage_addr,
+            serve: ServeLimits { connections: args.storage_max_connections, ..ServeLimits::default() },
+            include: FetchLimits { archive_bytes: args.include_max_size, unpack, ..FetchLimits::default() },
+            ignore: IgnoreLimits {
+                file_bytes: args.ignore_file_max_size,
+                patterns: args.ignore_max_rules,
+                depth: args.artifact_max_depth,
+            },
             limits: Limits {
                 pack_bytes: args.git_fetch_max_size,
                 disk_bytes: args.git_cache_max_size,
                 file_bytes: args.git_file_max_size,
+                entries: args.git_max_entries,
+                depth: args.artifact_max_depth,
                 ..Limits::default()
             },
             ssh: SshAlgorithms { kex: args.ssh_kex_algos, host_key: args.ssh_hostkey_algos },
@@ -157,6 +198,7 @@ impl Options {
             default_service_account: Some(args.host.default_service_account).filter(|name| !name.is_empty()),
             tokens: args.host.token_cache_max_size,
             token_lifetime: args.host.token_cache_max_duration.0.min(Duration::from_secs(3600)),
+            interceptable_tokens: args.insecure_interceptable_tokens,
             environment,
         })
     }

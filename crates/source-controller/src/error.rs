@@ -3,6 +3,7 @@
 use sluice_api::condition;
 use sluice_api::reason::{self as common, Reason};
 use sluice_api::source::v1::reason;
+use sluice_tree::{Bound, Error as Tree, UnpackError};
 use sluice_types::{Classify, Retry};
 
 /// A step that failed.
@@ -47,11 +48,11 @@ pub(crate) enum Error {
     Keys(String),
     #[error(transparent)]
     Signature(#[from] sluice_git::VerifyError),
-    #[error("failed to load source ignore patterns from repository: {0}")]
-    Ignore(sluice_tree::Error),
+    #[error("failed to load source ignore patterns from repository: {}{}", .0, relief(.0))]
+    Ignore(Tree),
     #[error("failed to copy '{name}' include from {from} to {to}: {why}")]
     Copy { name: String, from: String, to: String, why: String },
-    #[error("{}{}", .0, exclusion(.0))]
+    #[error("{}{}{}", .0, exclusion(.0), fitting(.0))]
     Store(#[from] sluice_artifact::Error),
     #[error("garbage collection for deleted resource failed: {0}")]
     Removal(sluice_artifact::Error),
@@ -68,10 +69,34 @@ fn prefix(error: &sluice_git::Error) -> &'static str {
     }
 }
 
-fn exclusion(error: &sluice_artifact::Error) -> &'static str {
+/// What to do about a bound, led by `: `.
+fn exclusion(error: &sluice_artifact::Error) -> String {
+    let sluice_artifact::Error::Tree(error) = error else { return String::new() };
+    let (what, flag) = match error {
+        Tree::TooLarge { .. } => ("it", "--git-file-max-size"),
+        Tree::Exceeds(Bound::Bytes(_)) => ("what is not needed", "--artifact-max-size"),
+        Tree::Exceeds(Bound::Entries(_)) => ("what is not needed", "--artifact-max-entries"),
+        Tree::Exceeds(Bound::Depth(_)) => return ": raise --artifact-max-depth of the controller".to_owned(),
+        _ => return String::new(),
+    };
+    format!(": exclude {what} in .sourceignore or spec.ignore, or raise {flag} of the controller")
+}
+
+/// The same for the rules themselves.
+fn relief(error: &Tree) -> &'static str {
     match error {
-        sluice_artifact::Error::Tree(sluice_tree::Error::TooLarge { .. }) => {
-            ": exclude it in .sourceignore or spec.ignore, or raise --git-file-max-size of the controller"
+        Tree::TooLarge { .. } => ": shorten it, or raise --ignore-file-max-size of the controller",
+        Tree::Exceeds(Bound::Rules(_)) => ": write fewer, or raise --ignore-max-rules of the controller",
+        Tree::Exceeds(Bound::Depth(_)) => ": raise --artifact-max-depth of the controller",
+        _ => "",
+    }
+}
+
+/// The same for an included artifact that does not fit into memory.
+fn fitting(error: &sluice_artifact::Error) -> &'static str {
+    match error {
+        sluice_artifact::Error::Unpack(UnpackError::Bytes(_)) => {
+            ": raise --include-max-size of the controller"
         }
         _ => "",
     }

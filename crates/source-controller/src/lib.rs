@@ -16,6 +16,7 @@ mod gate;
 mod graft;
 mod included;
 mod lost;
+mod network;
 mod observe;
 pub mod rbac;
 mod reconcile;
@@ -32,7 +33,7 @@ use std::time::Duration;
 
 use kube::Client;
 use sluice_api::source::v1::GitRepository;
-use sluice_artifact::Store;
+use sluice_artifact::{FetchOptions, Store};
 use sluice_git::{Mirrors, SshAlgorithms};
 use sluice_runtime::gates::{CACHE_SECRETS_AND_CONFIG_MAPS, OBJECT_LEVEL_WORKLOAD_IDENTITY};
 use sluice_runtime::{Handle, Program};
@@ -69,9 +70,11 @@ pub struct Context {
     pub(crate) mirrors: Mirrors,
     pub(crate) lost: lost::Lost,
     pub(crate) allowed: request::Allowed,
-    pub(crate) tokens: tokens::Tokens,
+    pub(crate) identity: tokens::Identity,
     pub(crate) ssh: SshAlgorithms,
     pub(crate) ignore: IgnoreLimits,
+    /// For the artifacts of included repositories.
+    pub(crate) include: FetchOptions,
     /// What an object that waits for an include is visited after, woken or not.
     pub(crate) dependency_interval: Duration,
 }

@@ -39,7 +39,7 @@ pub async fn reconcile(context: Arc<Context>, scope: Scope<GitRepository>) -> Pa
     };
     if scope.deleting() {
         context.lost.found(&scope.key());
-        context.tokens.forget(&scope.key());
+        context.identity.tokens.forget(&scope.key());
         return release(&context, &home, ledger).await;
     }
     if ledger.former.is_none() {
@@ -173,7 +173,8 @@ async fn build(
 ) -> Result<Published, Error> {
     let mut trees = Vec::with_capacity(included.len());
     for (include, artifact) in request.content.includes.iter().zip(included) {
-        let tree = included::tree(&context.store, &include.repository.name, artifact).await?;
+        let tree =
+            included::tree(&context.store, &context.include, &include.repository.name, artifact).await?;
         trees.push((include.clone(), tree));
     }
     let files = Arc::new(Named(checkout.files.clone()));

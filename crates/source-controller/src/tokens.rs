@@ -1,8 +1,6 @@
 //! Short-lived credentials from providers, instead of a Secret's password.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -10,66 +8,29 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
 use sluice_api::source::v1::GitProvider;
-use sluice_git::{Auth, Proxy, Tls};
-use sluice_identity::{Cache, Credential, Environment, Key, Presented, aws, azure, github};
-use sluice_runtime::Key as ObjectKey;
-use sluice_runtime::metrics::Family;
+use sluice_git::Auth;
+use sluice_identity::{Credential, Environment, Key, Presented, aws, azure, github};
+use sluice_runtime::{Key as ObjectKey, Tokens};
 use sluice_types::Redacted;
 use url::Url;
 
 use crate::Context;
 use crate::credentials::SecretData;
 use crate::error::Error;
+use crate::network::{self, Network};
 use crate::request::Request;
 
 /// Seconds that a ServiceAccount's token is asked for: the least the API server grants.
 const TOKEN_SECONDS: i64 = 600;
 
-const HIT: &str = "cache_hit";
-const MISS: &str = "cache_miss";
-const KIND: &str = "GitRepository";
-const OPERATION: &str = "reconcile";
-
-/// What obtaining tokens takes.
-pub(crate) struct Tokens {
-    pub(crate) cache: Cache,
-    /// Hits and misses of each object.
-    pub(crate) events: Arc<Family>,
+/// What identifying ourselves takes.
+pub(crate) struct Identity {
+    pub(crate) tokens: Tokens,
     pub(crate) environment: Environment,
     /// For objects that name none.
     pub(crate) default_service_account: Option<String>,
-}
-
-impl Tokens {
-    /// The cached credential, or a new one; either is counted for the object.
-    async fn get<F>(
-        &self,
-        key: Key,
-        object: &ObjectKey,
-        obtain: impl FnOnce() -> F,
-    ) -> Result<Credential, Error>
-    where
-        F: Future<Output = Result<Credential, sluice_identity::Error>>,
-    {
-        let mut missed = false;
-        let credential = self
-            .cache
-            .get(key, || {
-                missed = true;
-                obtain()
-            })
-            .await;
-        let event = if missed { MISS } else { HIT };
-        self.events.inc(&[event, KIND, &object.name, &object.namespace, OPERATION]);
-        Ok(credential?)
-    }
-
-    /// Stops counting for an object that is gone.
-    pub(crate) fn forget(&self, object: &ObjectKey) {
-        for event in [HIT, MISS] {
-            self.events.remove(&[event, KIND, &object.name, &object.namespace, OPERATION]);
-        }
-    }
+    /// Even the controller's own tokens may be shown to whom an object's proxy and authority lead.
+    pub(crate) interceptable: bool,
 }
 
 /// Lets the request's provider, if it has one, identify us to the remote.
@@ -79,7 +40,11 @@ pub(crate) async fn sign_in(
     object: &ObjectKey,
     secret: Option<&SecretData>,
 ) -> Result<(), Error> {
-    let account = request.service_account.clone().or_else(|| context.tokens.default_service_account.clone());
+    let account =
+        request.service_account.clone().or_else(|| context.identity.default_service_account.clone());
+    if !context.identity.interceptable {
+        network::keep_from_interception(request, account.is_some())?;
+    }
     let (credential, name) = match request.provider {
         GitProvider::Generic => return Ok(()),
         GitProvider::Github => {
@@ -132,10 +97,10 @@ async fn github(
     };
     let base = app.api.as_ref().map(Url::as_str).unwrap_or_default();
     let name = format!("github-app/{base}/{}/{installed}", app.id);
-    let network = Network::of(request);
+    let network = Network::of_object(request, &context.identity.environment);
     let key = Key::of(&["github", &name, app.private_key.expose(), &network.key]);
     let client = network.client()?;
-    let credential = context.tokens.get(key, object, || app.credential(&client)).await?;
+    let credential = context.identity.tokens.get(key, object, || app.credential(&client)).await?;
     Ok((credential, name))
 }
 
@@ -147,9 +112,9 @@ async fn azure(
 ) -> Result<(Credential, String), Error> {
     let namespace = &*object.namespace;
     azure::check(&request.url)?;
-    let network = Network::of(request);
+    let network = Network::of_cloud(request, &context.identity.environment);
     let client = network.client()?;
-    let tokens = &context.tokens;
+    let Identity { tokens, environment, .. } = &context.identity;
     let name = principal("azure", namespace, account);
     let account = Account::read(context, namespace, account).await?;
     let tenant = account.as_ref().map(|account| account.annotation(azure::TENANT_ANNOTATION)).transpose()?;
@@ -162,9 +127,9 @@ async fn azure(
                 client: client.to_owned(),
                 assertion: account.token(context, azure::AUDIENCE).await?,
             },
-            _ => azure::Identity::from_environment(&tokens.environment).await?,
+            _ => azure::Identity::from_environment(environment).await?,
         };
-        let endpoints = azure::Endpoints::from_environment(&tokens.environment)?;
+        let endpoints = azure::Endpoints::from_environment(environment)?;
         azure::credential(&client, &endpoints, &identity).await
     };
     Ok((tokens.get(key, object, obtain).await?, name))
@@ -178,9 +143,9 @@ async fn aws(
 ) -> Result<(Credential, String), Error> {
     let namespace = &*object.namespace;
     let repository = aws::Repository::parse(&request.url)?;
-    let network = Network::of(request);
+    let network = Network::of_cloud(request, &context.identity.environment);
     let client = network.client()?;
-    let tokens = &context.tokens;
+    let Identity { tokens, environment, .. } = &context.identity;
     let name = principal("aws", namespace, account);
     let account = Account::read(context, namespace, account).await?;
     let role = account.as_ref().map(|account| account.annotation(aws::ROLE_ANNOTATION)).transpose()?;
@@ -198,7 +163,7 @@ async fn aws(
             _ => aws::Identity::Controller,
         };
         let endpoints = aws::Endpoints::of_region(&repository.region)?;
-        let keys = aws::keys(&client, &endpoints, &tokens.environment, &identity).await?;
+        let keys = aws::keys(&client, &endpoints, environment, &identity).await?;
         Ok(repository.credential(&keys, SystemTime::now()))
     };
     Ok((tokens.get(key, object, obtain).await?, name))
@@ -258,39 +223,5 @@ impl Account {
         let status = answer.map_err(|error| failed(error.to_string()))?.status;
         let token = status.and_then(|status| status.token);
         Ok(token.ok_or_else(|| failed("the answer holds none".to_owned()))?.into())
-    }
-}
-
-/// The way to a token service: the proxy and the certificates of the remote apply to it, too.
-struct Network {
-    proxy: Option<Proxy>,
-    tls: Tls,
-    key: String,
-}
-
-impl Network {
-    fn of(request: &Request) -> Self {
-        let (proxy, tls) = (request.remote.proxy.clone(), request.remote.tls.clone());
-        let mut key = proxy.as_ref().map(|proxy| proxy.address.clone()).unwrap_or_default();
-        key.push('\n');
-        key.push_str(&String::from_utf8_lossy(tls.ca.as_deref().unwrap_or_default()));
-        Self { proxy, tls, key }
-    }
-
-    fn client(&self) -> Result<reqwest::Client, Error> {
-        let unusable = |error: reqwest::Error| Error::Credentials(error.without_url().to_string());
-        let mut builder = reqwest::Client::builder();
-        if let Some(ca) = &self.tls.ca {
-            let certificates = reqwest::Certificate::from_pem_bundle(ca).map_err(unusable)?;
-            builder = certificates.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
-        }
-        if let Some(proxy) = &self.proxy {
-            let mut through = reqwest::Proxy::all(&proxy.address).map_err(unusable)?;
-            if let Some((username, password)) = &proxy.credentials {
-                through = through.basic_auth(username, password.expose());
-            }
-            builder = builder.proxy(through);
-        }
-        builder.build().map_err(unusable)
     }
 }

@@ -1,6 +1,6 @@
 use sluice_types::RelPath;
 
-use crate::error::Error;
+use crate::error::{Bound, Error};
 use crate::files::{Files, Kind};
 
 mod glob;
@@ -69,13 +69,13 @@ impl Ignore {
     /// which therefore wins. Without a single rule the default exclusions apply.
     ///
     /// # Errors
-    /// What the tree reports, or [`Error::Other`] beyond the limits.
+    /// What the tree reports, or [`Error::Exceeds`] beyond the limits.
     pub fn load(files: &dyn Files, extra: Option<&str>, limits: IgnoreLimits) -> Result<Self, Error> {
         let mut user = Vec::new();
         collect(files, &RelPath::root(), &mut user, limits, 0)?;
         parse(extra.unwrap_or_default(), &RelPath::root(), &mut user);
         if user.len() > limits.patterns {
-            return Err(Error::Other(format!("more than {} ignore rules", limits.patterns)));
+            return Err(Error::Exceeds(Bound::Rules(limits.patterns)));
         }
         Ok(Self::from_user(user))
     }
@@ -123,7 +123,7 @@ fn collect(
     depth: usize,
 ) -> Result<(), Error> {
     if depth > limits.depth {
-        return Err(Error::Other(format!("tree is deeper than {} directories", limits.depth)));
+        return Err(Error::Exceeds(Bound::Depth(limits.depth)));
     }
     let entries = files.list(dir)?;
     if entries.iter().any(|entry| entry.name == IGNORE_FILE && entry.kind.is_file()) {
@@ -134,7 +134,7 @@ fn collect(
         }
         parse(&String::from_utf8_lossy(&bytes), dir, patterns);
         if patterns.len() > limits.patterns {
-            return Err(Error::Other(format!("more than {} ignore rules", limits.patterns)));
+            return Err(Error::Exceeds(Bound::Rules(limits.patterns)));
         }
     }
     for entry in entries {

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use sluice_types::{Algorithm, Digest, RelPath};
 
-use crate::error::Error;
+use crate::error::{Bound, Error};
 use crate::files::{Files, Kind};
 use crate::hash::Hash;
 
@@ -52,7 +52,7 @@ pub struct IndexLimits {
 
 impl Default for IndexLimits {
     fn default() -> Self {
-        Self { bytes: 256 << 20, entries: 1_000_000 }
+        Self { bytes: 64 << 20, entries: 1_000_000 }
     }
 }
 
@@ -79,7 +79,7 @@ impl Index {
     /// Hashes a whole tree. Recursion is bounded by `depth`.
     ///
     /// # Errors
-    /// What the tree reports; [`Error::Other`] when it is deeper than 256 directories.
+    /// What the tree reports; [`Error::Exceeds`] when it is deeper than 256 directories.
     pub fn of(files: &dyn Files) -> Result<Self, Error> {
         let mut builder = IndexBuilder::default();
         walk(files, &RelPath::root(), 0, &mut builder)?;
@@ -164,7 +164,7 @@ impl Index {
 
 fn walk(files: &dyn Files, dir: &RelPath, depth: usize, builder: &mut IndexBuilder) -> Result<(), Error> {
     if depth > 256 {
-        return Err(Error::Other("tree is deeper than 256 directories".to_owned()));
+        return Err(Error::Exceeds(Bound::Depth(256)));
     }
     builder.directory(dir);
     for entry in files.list(dir)? {

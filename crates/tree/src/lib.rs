@@ -17,7 +17,7 @@ mod unpack;
 mod ustar;
 mod walk;
 
-pub use error::Error;
+pub use error::{Bound, Error};
 pub use files::{Entry, Files, Kind};
 pub use hash::Hash;
 pub use ignore::{IGNORE_FILE, Ignore, IgnoreLimits};

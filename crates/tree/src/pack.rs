@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::Error;
+use crate::error::{Bound, Error};
 use crate::files::{Files, Kind};
 use crate::hash::Hash;
 use crate::ignore::Ignore;
@@ -146,7 +146,7 @@ fn gzip(buffer: Vec<u8>, level: Compression) -> GzEncoder<Vec<u8>> {
 /// Packs a tree in one go, with nothing to copy from.
 ///
 /// # Errors
-/// What the tree reports, or [`Error::Other`] beyond the limits.
+/// What the tree reports, or [`Error::Exceeds`] beyond the limits.
 pub fn pack(files: &dyn Files, ignore: &Ignore, limits: PackLimits) -> Result<(Vec<u8>, Index), Error> {
     let items = select(files, ignore, limits)?;
     let mut archive = Vec::new();
@@ -158,7 +158,7 @@ pub fn pack(files: &dyn Files, ignore: &Ignore, limits: PackLimits) -> Result<(V
             let bytes = content(files, item)?;
             total += bytes.len() as u64;
             if total > limits.bytes {
-                return Err(Error::Other(format!("tree is larger than {} bytes", limits.bytes)));
+                return Err(Error::Exceeds(Bound::Bytes(limits.bytes)));
             }
             match item.kind {
                 Kind::Directory => index.directory(&item.path),

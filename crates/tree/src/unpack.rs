@@ -28,7 +28,7 @@ pub struct UnpackLimits {
 
 impl Default for UnpackLimits {
     fn default() -> Self {
-        Self { bytes: 2 << 30, file_bytes: 512 << 20, entries: 1_000_000, depth: 256, skip_symlinks: true }
+        Self { bytes: 512 << 20, file_bytes: 256 << 20, entries: 1_000_000, depth: 256, skip_symlinks: true }
     }
 }
 

@@ -1,6 +1,6 @@
 use sluice_types::RelPath;
 
-use crate::error::Error;
+use crate::error::{Bound, Error};
 use crate::files::{Files, Kind};
 use crate::ignore::Ignore;
 
@@ -36,7 +36,7 @@ impl Default for PackLimits {
 /// directory that stays out the walk goes on, so that a rule may bring back what lies there.
 ///
 /// # Errors
-/// What the tree reports, or [`Error::Other`] beyond the limits.
+/// What the tree reports, or [`Error::Exceeds`] beyond the limits.
 pub fn select(files: &dyn Files, ignore: &Ignore, limits: PackLimits) -> Result<Vec<Item>, Error> {
     let root = Item { path: RelPath::root(), kind: Kind::Directory };
     let mut walk = Walk { files, ignore, limits, decisions: 0, items: vec![root] };
@@ -56,18 +56,18 @@ impl Walk<'_> {
     fn descend(&mut self, dir: &RelPath, depth: usize) -> Result<(), Error> {
         let limits = self.limits;
         if depth > limits.depth {
-            return Err(Error::Other(format!("tree is deeper than {} directories", limits.depth)));
+            return Err(Error::Exceeds(Bound::Depth(limits.depth)));
         }
         for entry in self.files.list(dir)? {
             let path = dir.join(&entry.name)?;
             let directory = entry.kind == Kind::Directory;
             self.decisions += self.ignore.rules();
             if self.decisions > limits.decisions {
-                return Err(Error::Other("tree has too many entries for so many ignore rules".to_owned()));
+                return Err(Error::Exceeds(Bound::Decisions));
             }
             if !self.ignore.excludes(&path, directory) {
                 if self.items.len() >= limits.entries {
-                    return Err(Error::Other(format!("tree has more than {} entries", limits.entries)));
+                    return Err(Error::Exceeds(Bound::Entries(limits.entries)));
                 }
                 self.items.push(Item { path: path.clone(), kind: entry.kind });
             }

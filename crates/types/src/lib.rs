@@ -6,6 +6,7 @@
 mod digest;
 mod duration;
 mod path;
+mod proxies;
 mod redacted;
 mod retry;
 mod revision;
@@ -13,6 +14,7 @@ mod revision;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use duration::{DurationError, GoDuration};
 pub use path::{PathError, RelPath};
+pub use proxies::Proxies;
 pub use redacted::Redacted;
 pub use retry::{Classify, Retry};
 pub use revision::Revision;

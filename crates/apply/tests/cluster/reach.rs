@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use sluice_apply::{KubeconfigPolicy, Reach, Remotes, Settings};
+use sluice_types::Proxies;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::fake::DIALECT;
@@ -45,7 +46,7 @@ async fn server() -> (String, Arc<Mutex<Vec<String>>>) {
 async fn every_request_carries_the_token_of_its_moment() {
     let (address, asked) = server().await;
     let settings = Settings { dialect: DIALECT, override_managers: Vec::new() };
-    let remotes = Remotes::new(settings, KubeconfigPolicy::default());
+    let remotes = Remotes::new(settings, KubeconfigPolicy::default(), Proxies::default());
     let given = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&given);
     let bearer = Arc::new(move || {
@@ -54,7 +55,7 @@ async fn every_request_carries_the_token_of_its_moment() {
     });
     let reach = Reach { address, ca: None, bearer };
     assert!(remotes.named("prod").is_none());
-    let remote = remotes.reach("prod", &reach).await.unwrap();
+    let remote = remotes.reach("prod", &reach).unwrap();
     assert!(remote.is_new);
     assert!(remotes.named("prod").is_some_and(|remote| !remote.is_new));
     let found = remote.cluster.resource("", None, "ConfigMap").await.unwrap();
@@ -68,9 +69,9 @@ async fn every_request_carries_the_token_of_its_moment() {
 async fn a_token_that_cannot_be_had_is_told_in_its_own_words() {
     let (address, asked) = server().await;
     let settings = Settings { dialect: DIALECT, override_managers: Vec::new() };
-    let remotes = Remotes::new(settings, KubeconfigPolicy::default());
+    let remotes = Remotes::new(settings, KubeconfigPolicy::default(), Proxies::default());
     let bearer = Arc::new(|| async { Err("nobody signed in".to_owned()) }.boxed());
-    let remote = remotes.reach("prod", &Reach { address, ca: None, bearer }).await.unwrap();
+    let remote = remotes.reach("prod", &Reach { address, ca: None, bearer }).unwrap();
     let error = remote.cluster.resource("", None, "ConfigMap").await.unwrap_err().to_string();
     assert!(error.contains("nobody signed in"), "{error}");
     assert!(asked.lock().unwrap().is_empty());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sluice_git::{FetchOptions, Limits, Mirrors, Reference, Remote};
 use sluice_tree::Files;
-use sluice_types::RelPath;
+use sluice_types::{Proxies, RelPath};
 use tokio_util::sync::CancellationToken;
 
 /// Mirrors in a directory of their own.
@@ -26,7 +26,14 @@ impl Client {
 
     pub(crate) fn limited(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mirrors = Mirrors::new(dir.path().join("git"), limits).unwrap();
+        let mirrors = Mirrors::new(dir.path().join("git"), limits, Proxies::default()).unwrap();
+        Self { mirrors, dir }
+    }
+
+    /// Remotes are reached through these.
+    pub(crate) fn through(proxies: Proxies) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mirrors = Mirrors::new(dir.path().join("git"), Limits::default(), proxies).unwrap();
         Self { mirrors, dir }
     }
 
@@ -34,7 +41,7 @@ impl Client {
     pub(crate) fn restarted(self, limits: Limits) -> Self {
         let Self { mirrors, dir } = self;
         drop(mirrors);
-        let mirrors = Mirrors::new(dir.path().join("git"), limits).unwrap();
+        let mirrors = Mirrors::new(dir.path().join("git"), limits, Proxies::default()).unwrap();
         Self { mirrors, dir }
     }
 

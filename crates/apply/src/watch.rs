@@ -2,6 +2,7 @@
 
 mod feed;
 mod kinds;
+mod patience;
 mod store;
 
 use std::collections::HashMap;

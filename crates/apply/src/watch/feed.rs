@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::patience::{Pause, patient};
 use super::store::{Known, News};
 use super::{Depth, Phase, Reach, Shared, Signal, Watch};
 use crate::{ObjectId, Seen};
@@ -21,8 +21,8 @@ const DENIED_PAUSE: Duration = Duration::from_secs(60);
 const NARROW_PAUSE: Duration = Duration::from_secs(300);
 /// When a kind that is not there, or whose discovery failed, is tried again.
 const ABSENT_PAUSE: Duration = Duration::from_secs(15);
-/// The first and the longest pause before a watch that ended begins anew.
-const ENDED_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// The shortest and the longest pause before a watch that ended begins anew.
+const ENDED_PAUSE: [Duration; 2] = [Duration::from_secs(1), ABSENT_PAUSE];
 
 pub(super) fn start(watch: Arc<Watch>, shared: Shared, depth: Depth, stop: CancellationToken) {
     tokio::spawn(async move {
@@ -41,15 +41,14 @@ enum Idle {
 }
 
 async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
-    let [first, longest] = ENDED_PAUSES;
-    let mut pause = first;
+    let mut ended = Pause::between(ENDED_PAUSE[0], ENDED_PAUSE[1]);
     loop {
         let idle = match source(watch, shared, depth).await {
             Ok(events) => feed(watch, shared, depth, events).await,
             Err(idle) => idle,
         };
         if watch.phase() == Phase::Synced {
-            pause = first;
+            ended.reset();
         }
         match idle {
             Idle::Absent => {
@@ -64,8 +63,7 @@ async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
             }
             Idle::Ended => {
                 watch.phase.send_replace(Phase::Refused);
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(longest);
+                ended.pass().await;
             }
         }
     }
@@ -125,21 +123,21 @@ async fn source(watch: &Watch, shared: &Shared, depth: Depth) -> Result<Events, 
             Some(namespace) => Api::namespaced_with(client, namespace, &place),
             None => Api::all_with(client, &place),
         };
-        json(types, watcher(api, config)).boxed()
+        json(types, watcher(api, config))
     } else {
         let api: Api<DynamicObject> = match namespace {
             Some(namespace) => Api::namespaced_with(client, namespace, &place),
             None => Api::all_with(client, &place),
         };
-        json(types, watcher(api, config)).boxed()
+        json(types, watcher(api, config))
     })
 }
 
 /// Events as JSON. Items of lists lack their own `apiVersion` and `kind`, so these are filled in.
-fn json<K: serde::Serialize>(
+fn json<K: serde::Serialize + Send + 'static>(
     (api_version, kind): (String, String),
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
-) -> impl Stream<Item = watcher::Result<Event<Value>>> {
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+) -> Events {
     let value = move |object: K| {
         let mut object = serde_json::to_value(object).unwrap_or_default();
         if let Some(fields) = object.as_object_mut() {
@@ -148,7 +146,7 @@ fn json<K: serde::Serialize>(
         }
         object
     };
-    events.default_backoff().map(move |event| {
+    let values = patient(events).map(move |event| {
         Ok(match event? {
             Event::Init => Event::Init,
             Event::InitDone => Event::InitDone,
@@ -156,7 +154,8 @@ fn json<K: serde::Serialize>(
             Event::Apply(object) => Event::Apply(value(object)),
             Event::Delete(object) => Event::Delete(value(object)),
         })
-    })
+    });
+    values.boxed()
 }
 
 /// Takes events until watching is refused; answers why it came to an end.

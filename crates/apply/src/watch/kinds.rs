@@ -8,12 +8,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::patience::{Pause, patient};
 use super::{Shared, Signal};
 use crate::kinds::Resource;
 use crate::transport::{Call, JSON};
@@ -29,8 +29,8 @@ const LAG: Duration = Duration::from_secs(5);
 const SAFETY_NET: Duration = Duration::from_secs(60);
 /// When it is tried again to watch registrations.
 const PAUSE: Duration = Duration::from_secs(60);
-/// The same after a failure that may pass.
-const SOON: Duration = Duration::from_secs(1);
+/// The shortest and the longest pause after a failure that may pass.
+const SOON: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
 
 /// A kind of object that makes others served.
 struct Registrar {
@@ -111,19 +111,21 @@ impl KindWatch {
     }
 
     async fn watch(&self, registrar: &Registrar) {
+        let mut soon = Pause::between(SOON[0], SOON[1]);
         loop {
-            let pause = match self.watchable(registrar).await {
+            match self.watchable(registrar).await {
                 Ok(Some(resource)) => {
-                    self.follow(registrar, &resource).await;
-                    SOON
+                    if self.follow(registrar, &resource).await {
+                        soon.reset();
+                    }
+                    soon.pass().await;
                 }
-                Ok(None) => PAUSE,
+                Ok(None) => tokio::time::sleep(PAUSE).await,
                 Err(failure) => {
                     tracing::debug!(%failure, kind = registrar.kind, "cannot be watched yet");
-                    SOON
+                    soon.pass().await;
                 }
-            };
-            tokio::time::sleep(pause).await;
+            }
         }
     }
 
@@ -142,7 +144,8 @@ impl KindWatch {
         Ok(None)
     }
 
-    async fn follow(&self, registrar: &Registrar, resource: &Resource) {
+    /// Watches registrations until that is refused; true when they could be seen before.
+    async fn follow(&self, registrar: &Registrar, resource: &Resource) -> bool {
         let place = ApiResource {
             group: resource.group.clone(),
             version: resource.version.clone(),
@@ -152,7 +155,8 @@ impl KindWatch {
         };
         let client = self.shared.transport.client().clone();
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &place);
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut events = patient(watcher(api, watcher::Config::default()));
+        let mut listed = false;
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Delete(object)) => {
@@ -161,7 +165,10 @@ impl KindWatch {
                     }
                     self.shared.kinds.forget();
                 }
-                Ok(Event::InitDone) => self.moved.notify_one(),
+                Ok(Event::InitDone) => {
+                    listed = true;
+                    self.moved.notify_one();
+                }
                 Ok(Event::Apply(object)) => {
                     if let Some(name) = object.metadata.name.as_deref() {
                         self.registered(registrar, resource, name).await;
@@ -172,11 +179,12 @@ impl KindWatch {
                     if matches!(status.code, 401 | 403) =>
                 {
                     self.shared.access.forget().await;
-                    return;
+                    break;
                 }
                 Err(error) => tracing::debug!(%error, kind = registrar.kind, "watch interrupted"),
             }
         }
+        listed
     }
 
     /// A registration changed. If it is one that is waited for and says that it is in force, discovery is

@@ -274,6 +274,23 @@ fn differences(at: &str, expected: &Value, found: &Value, out: &mut Vec<String>)
     }
 }
 
+/// Where 1.34 answers in other words than 1.36, of which the recordings are; as JSON has it.
+const OLDER: [(&str, &str); 2] = [
+    // A line of its own source.
+    ("scheme.go:111", "scheme.go:110"),
+    // It says what kind of value breaks a rule.
+    ("Invalid value: x must be small", r#"Invalid value: \"object\": x must be small"#),
+];
+
+/// What this server is expected to answer where 1.36 answered so.
+async fn expected_of(client: &Client, real: bool, steps: &Value) -> Value {
+    if !real || client.apiserver_version().await.unwrap().minor != "34" {
+        return steps.clone();
+    }
+    let older = |text: String, (newer, older): &(&str, &str)| text.replace(newer, older);
+    serde_json::from_str(&OLDER.iter().fold(steps.to_string(), older)).unwrap()
+}
+
 async fn check(name: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(format!("{name}.json"));
     let file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -288,7 +305,8 @@ async fn check(name: &str) {
         return;
     }
     let mut out = Vec::new();
-    for (index, (expected, found)) in file["steps"].as_array().unwrap().iter().zip(&answered).enumerate() {
+    let steps = expected_of(&client, real, &file["steps"]).await;
+    for (index, (expected, found)) in steps.as_array().unwrap().iter().zip(&answered).enumerate() {
         let mut lines = Vec::new();
         differences("", &expected["answer"], &found["answer"], &mut lines);
         if !lines.is_empty() {

@@ -95,6 +95,17 @@ impl Process {
         }
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it has not ended within `limit`.
+    pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        match tokio::time::timeout(limit, self.child.wait()).await {
+            Ok(status) => Ok(status?),
+            Err(_) => bail!("{} had not ended after {limit:?}", self.name),
+        }
+    }
+
     /// CPU time and memory so far, from /proc; zero once it has ended.
     pub fn usage(&self) -> Usage {
         self.id().map_or_else(Usage::default, usage)

@@ -51,6 +51,14 @@ impl Controller {
         Ok(())
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ends(&mut self) -> Result<std::process::ExitStatus> {
+        self.process.wait(LIMIT).await
+    }
+
     /// Requests in its own name that the server forbade.
     pub fn forbidden(&self) -> Vec<Seen> {
         self.proxy.log().into_iter().filter(|seen| seen.code == 403 && !seen.impersonates).collect()

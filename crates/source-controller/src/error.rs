@@ -195,3 +195,30 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_exceeds_a_bound_names_a_flag_that_exists() {
+        let path = || sluice_types::RelPath::root();
+        let large = || Tree::TooLarge { path: path(), limit: 1 };
+        let store = |error: Tree| Error::Store(error.into());
+        for (error, flag) in [
+            (store(large()), "git-file-max-size"),
+            (store(Tree::Exceeds(Bound::Bytes(1))), "artifact-max-size"),
+            (store(Tree::Exceeds(Bound::Entries(1))), "artifact-max-entries"),
+            (store(Tree::Exceeds(Bound::Depth(1))), "artifact-max-depth"),
+            (Error::Store(UnpackError::Bytes(1).into()), "include-max-size"),
+            (Error::Ignore(large()), "ignore-file-max-size"),
+            (Error::Ignore(Tree::Exceeds(Bound::Rules(1))), "ignore-max-rules"),
+            (Error::Ignore(Tree::Exceeds(Bound::Depth(1))), "artifact-max-depth"),
+        ] {
+            assert!(error.to_string().contains(&format!("raise --{flag} of")), "{error}");
+            let command = crate::command();
+            assert!(command.get_arguments().any(|known| known.get_long() == Some(flag)), "{flag}");
+        }
+        assert_eq!(exclusion(&sluice_artifact::Error::Cancelled), "");
+    }
+}

@@ -81,6 +81,10 @@ fn what_did_not_change_is_only_traced_and_only_when_a_status_was_written() {
     assert!(pass.notes[0].routine);
     let text = format!("no changes since last reconciliation: observed revision '{}'", revision());
     assert_eq!(pass.notes[0].message, text);
+    let pass = Ledger::new(Some(&before), false).ready("x", up_to_date(&Revision::new(&revision())));
+    assert_eq!(notes(&pass), [(Severity::Trace, "ArtifactUpToDate")]);
+    let text = format!("artifact up-to-date with remote revision: '{}'", revision());
+    assert_eq!(pass.notes[0].message, text);
 }
 
 #[test]

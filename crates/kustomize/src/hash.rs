@@ -105,6 +105,7 @@ fn dump(node: &Node, out: &mut String) {
         Tag::Timestamp => "!!timestamp",
         Tag::Binary => "!!binary",
         Tag::Merge => "!!merge",
+        Tag::Alias => "",
         Tag::Custom(tag) => tag,
         Tag::Map => "!!map",
         Tag::Seq => "!!seq",

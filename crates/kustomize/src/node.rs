@@ -241,7 +241,7 @@ pub(crate) fn wrong_kind(node: &Node, expected: Shape) -> Error {
     bad!(
         "wrong node kind: expected {} but got {}: node contents:\n{}",
         expected.name(),
-        shape(node).name(),
+        if node.tag == Tag::Alias { "AliasNode" } else { shape(node).name() },
         to_text(node)
     )
 }

@@ -1,6 +1,6 @@
 //! Dotted paths into objects, as replacements and variables use them.
 
-use sluice_manifest::yaml::{self, Node, NodeValue};
+use sluice_manifest::yaml::{self, Node, NodeValue, Tag};
 
 use crate::error::{Result, bad};
 use crate::fieldspec::split_path;
@@ -260,12 +260,12 @@ fn visit_field(
         }
     }
     let Some(next) = at.get_mut(name) else { return Ok(0) };
-    if let Some(text) = next.text().filter(|_| !rest.is_empty() && !next.is_null()) {
+    if let Some(text) = next.text().filter(|_| !rest.is_empty() && !next.is_null() && next.tag != Tag::Alias)
+    {
         // Upstream steps into a copy of the document in the text, and drops the copy.
-        let documents =
-            yaml::parse_documents(text, yaml::Limits::default()).map_err(|error| bad!("{error}"))?;
-        return match documents.into_iter().next() {
-            Some(mut document) => visit(&mut document, rest, create, set),
+        let parsed = yaml::parse_commented(text, false, yaml::Limits::default());
+        return match parsed.map_err(|error| bad!("{error}"))? {
+            Some((mut document, _)) => visit(&mut document, rest, create, set),
             None => Err(node::wrong_kind(next, Shape::Mapping)),
         };
     }

@@ -1,7 +1,7 @@
 //! Replacements: copying a value from one object into fields of others.
 
 use serde_json::Value;
-use sluice_manifest::yaml::{self, Node};
+use sluice_manifest::yaml::{self, Node, Tag};
 
 use crate::error::{Error, Result, bad};
 use crate::gojson;
@@ -301,11 +301,13 @@ fn copy_into_text(target: &mut Node, value: &Node, parts: &[String], create: Opt
         let (outer, inner) = parts.split_at(count);
         let Ok(Some(scalar)) = path::lookup(target, outer) else { continue };
         let Some(text) = scalar.text() else { continue };
-        let Ok(parsed) = yaml::parse_commented(text, yaml::Limits::default()) else { continue };
+        let Ok(parsed) = yaml::parse_commented(text, is_json(text), yaml::Limits::default()) else {
+            continue;
+        };
         let Some((mut document, comments)) = parsed else { return false };
         let original = text.to_owned();
         let found = path::visit(&mut document, inner, create, &mut |at| {
-            if at.is_scalar() {
+            if at.is_scalar() && at.tag != Tag::Alias {
                 node::set_raw_text(at, value.text().unwrap_or(""));
             } else {
                 *at = value.clone();
@@ -325,8 +327,12 @@ fn copy_into_text(target: &mut Node, value: &Node, parts: &[String], create: Opt
     false
 }
 
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
+}
+
 fn write(document: &Node, comments: &yaml::Comments, original: &str) -> Option<String> {
-    if !original.trim_start().starts_with(['{', '[']) {
+    if !is_json(original) {
         return Some(yaml::emit_commented(document, comments).trim().to_owned());
     }
     let value = node::to_json(document).ok()?;

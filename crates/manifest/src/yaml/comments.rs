@@ -45,6 +45,8 @@ pub struct Comments {
     pub(super) head: Vec<String>,
     pub(super) foot: Vec<String>,
     around: HashMap<Spot, Around>,
+    /// Names of anchors, by [`Node::spot`].
+    pub(super) anchors: HashMap<(u32, u32, u8), String>,
 }
 
 struct Entry {
@@ -52,6 +54,8 @@ struct Entry {
     /// Where the dash or the key stands.
     column: u32,
     parent: Option<usize>,
+    /// Whether it stands between brackets.
+    flow: bool,
 }
 
 fn collect(node: &Node, lines: &[&str], parent: Option<usize>, entries: &mut Vec<Entry>) {
@@ -61,17 +65,29 @@ fn collect(node: &Node, lines: &[&str], parent: Option<usize>, entries: &mut Vec
                 let before = lines.get(item.line.saturating_sub(1) as usize).copied().unwrap_or_default();
                 let before: String = before.chars().take(item.column.saturating_sub(1) as usize).collect();
                 let dash = before.rfind('-').map_or(item.column.saturating_sub(2), |at| at as u32 + 1);
-                entries.push(Entry { spot: Spot::of(item, true), column: dash, parent });
+                entries.push(Entry { spot: Spot::of(item, true), column: dash, parent, flow: false });
                 collect(item, lines, Some(entries.len() - 1), entries);
             }
         }
         NodeValue::Mapping(pairs) if !node.flow => {
             for (key, value) in pairs {
-                entries.push(Entry { spot: Spot::of(key, false), column: key.column, parent });
+                entries.push(Entry { spot: Spot::of(key, false), column: key.column, parent, flow: false });
                 collect(value, lines, Some(entries.len() - 1), entries);
             }
         }
-        _ => {}
+        NodeValue::Sequence(items) => {
+            for item in items {
+                entries.push(Entry { spot: Spot::of(item, true), column: item.column, parent, flow: true });
+                collect(item, lines, Some(entries.len() - 1), entries);
+            }
+        }
+        NodeValue::Mapping(pairs) => {
+            for (key, value) in pairs {
+                entries.push(Entry { spot: Spot::of(key, false), column: key.column, parent, flow: true });
+                collect(value, lines, Some(entries.len() - 1), entries);
+            }
+        }
+        NodeValue::Scalar { .. } => {}
     }
 }
 
@@ -121,7 +137,13 @@ impl Comments {
         let before: String = line.chars().take(comment.column.saturating_sub(1) as usize).collect();
         let after_dash =
             before.trim_end().ends_with('-') && before.trim().trim_matches(['-', ' ']).is_empty();
-        let entry = if after_dash {
+        if before.trim_end().ends_with(['[', '{']) {
+            // What stands behind an opening bracket is lost upstream.
+            return;
+        }
+        let entry = if before.trim_end().ends_with([']', '}']) {
+            entries.iter().rfind(|entry| entry.spot.line <= comment.line && !entry.flow)
+        } else if after_dash {
             entries.iter().find(|entry| entry.spot.line > comment.line && entry.spot.is_element)
         } else {
             entries.iter().rfind(|entry| entry.spot.line <= comment.line)

@@ -40,6 +40,8 @@ pub enum Tag {
     Binary,
     /// The merge key `<<`.
     Merge,
+    /// A reference to an anchor, whose name is the text; only in documents that are written back.
+    Alias,
     /// A tag nobody here knows.
     Custom(Box<str>),
     /// A mapping.
@@ -94,6 +96,16 @@ impl Node {
 
     fn scalar(text: impl Into<Text>, style: Style, tag: Tag) -> Self {
         Self::made(NodeValue::Scalar { text: text.into(), style }, tag)
+    }
+
+    /// Where the node stands, and its kind: a mapping begins where its first key does.
+    pub(super) fn spot(&self) -> (u32, u32, u8) {
+        let kind = match self.value {
+            NodeValue::Scalar { .. } => 0,
+            NodeValue::Sequence(_) => 1,
+            NodeValue::Mapping(_) => 2,
+        };
+        (self.line, self.column, kind)
     }
 
     /// Text, whatever it looks like.

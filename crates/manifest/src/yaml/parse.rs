@@ -51,17 +51,19 @@ pub fn parse_documents(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
     documents(text, Dialect::V3, limits)
 }
 
-/// Reads the first document of a text with go-yaml v3's rules, and its comments.
+/// Reads the first document of a text with go-yaml v3's rules, and its comments. Unless they are to be expanded,
+/// anchors, aliases and merge keys stay as they are written.
 ///
 /// # Errors
 /// What is not YAML, and what passes a bound of `limits`.
-pub fn parse_commented(text: &str, limits: Limits) -> Result<Option<(Node, Comments)>, Error> {
+pub fn parse_commented(text: &str, expand: bool, limits: Limits) -> Result<Option<(Node, Comments)>, Error> {
     check_size(text, limits)?;
     check_characters(text)?;
     let mut composer = Composer::new(text, Dialect::V3, limits, 0);
-    composer.keep_comments();
+    composer.keep_layout(expand);
     let Some(document) = composer.next_document()? else { return Ok(None) };
-    let comments = Comments::attach(&document, text, &composer.comments(text));
+    let mut comments = Comments::attach(&document, text, &composer.comments(text));
+    comments.anchors = composer.take_anchors();
     Ok(Some((document, comments)))
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Composer<'a> {
     /// How many of the nodes came from aliases.
     aliased: usize,
     depth: usize,
+    /// Anchors by the nodes that bear them, where aliases are to stay aliases.
+    kept_anchors: Option<HashMap<(u32, u32, u8), String>>,
 }
 
 /// How much there is of something.
@@ -91,11 +93,19 @@ impl<'a> Composer<'a> {
             held: Size::default(),
             aliased: 0,
             depth: 0,
+            kept_anchors: None,
         }
     }
 
-    pub(super) fn keep_comments(&mut self) {
+    /// Keeps what is lost otherwise: comments and, unless aliases are to be expanded, anchors.
+    pub(super) fn keep_layout(&mut self, expand: bool) {
         self.scanner.comments = Some(Vec::new());
+        self.kept_anchors = (!expand).then(HashMap::new);
+    }
+
+    /// The anchors that were kept.
+    pub(super) fn take_anchors(&mut self) -> HashMap<(u32, u32, u8), String> {
+        self.kept_anchors.take().unwrap_or_default()
     }
 
     /// How many nodes were made so far.
@@ -248,7 +258,7 @@ impl<'a> Composer<'a> {
         let start = self.scanner.peek()?.start;
         if let Kind::Alias(name) = self.scanner.peek()?.kind {
             self.scanner.next()?;
-            return self.alias(name);
+            return self.alias(name, start);
         }
         let properties = self.properties(start)?;
         let before = self.made;
@@ -263,6 +273,9 @@ impl<'a> Composer<'a> {
                 nodes: self.made.nodes.saturating_sub(before.nodes),
                 bytes: self.made.bytes.saturating_sub(before.bytes),
             };
+            if let Some(kept) = &mut self.kept_anchors {
+                kept.insert(node.spot(), anchor.to_owned());
+            }
             // Anchors inside of each other hold the same nodes again and again.
             self.held.add(size, self.limits)?;
             self.anchors.insert(anchor, (node.clone(), size));
@@ -270,13 +283,17 @@ impl<'a> Composer<'a> {
         Ok(node)
     }
 
-    fn alias(&mut self, name: &'a str) -> Outcome<Node> {
+    fn alias(&mut self, name: &'a str, start: Mark) -> Outcome<Node> {
         if self.open_anchors.contains(&name) {
             return Err(plain_failure(format!("anchor '{name}' value contains itself")));
         }
         let Some((node, size)) = self.anchors.get(name) else {
             return Err(plain_failure(format!("unknown anchor '{name}' referenced")));
         };
+        if self.kept_anchors.is_some() {
+            let value = NodeValue::Scalar { text: name.into(), style: Style::Plain };
+            return self.made(value, Tag::Alias, false, start);
+        }
         self.made.add(*size, self.limits)?;
         self.aliased = self.aliased.saturating_add(size.nodes);
         if excessive(self.aliased, self.made.nodes) {
@@ -411,7 +428,8 @@ impl<'a> Composer<'a> {
     }
 
     fn mapping(&mut self, pairs: Vec<(Node, Node)>, flow: bool, start: Mark) -> Outcome<Node> {
-        let merges = self.dialect == Dialect::V3 && pairs.iter().any(|(key, _)| key.tag == Tag::Merge);
+        let expanded = self.dialect == Dialect::V3 && self.kept_anchors.is_none();
+        let merges = expanded && pairs.iter().any(|(key, _)| key.tag == Tag::Merge);
         let pairs = if merges { expand_merges(pairs)? } else { pairs };
         self.made(NodeValue::Mapping(pairs), Tag::Map, flow, start)
     }

@@ -66,6 +66,48 @@ impl<'o> Emitter<'o> {
         }
     }
 
+    /// Writes the comma before an entry of a flow collection, unless one was written already, and what stands above.
+    pub(super) fn begin_flow_entry(
+        &mut self,
+        node: &Node,
+        is_element: bool,
+        trail: bool,
+    ) -> Option<&'o Around> {
+        if !trail {
+            self.indicator(",", false, false, false);
+        }
+        let around = self.comments.and_then(|comments| comments.around(Spot::of(node, is_element)));
+        if let Some(around) = around.filter(|around| !around.head.is_empty()) {
+            self.lines(&around.head);
+            self.put_break();
+            self.whitespace = true;
+        }
+        self.begin_flow_end();
+        around
+    }
+
+    /// Starts a line behind a comment.
+    pub(super) fn begin_flow_end(&mut self) {
+        if self.column == 0 && self.comments.is_some() {
+            self.write_indent();
+        }
+    }
+
+    /// Writes what stands beside and below an entry, after its comma; returns whether there is anything.
+    pub(super) fn end_flow_entry(&mut self, around: Option<&'o Around>) -> bool {
+        let Some(around) = around.filter(|around| around.line.is_some() || !around.foot.is_empty()) else {
+            return false;
+        };
+        self.indicator(",", false, false, false);
+        if let Some(text) = &around.line {
+            self.beside(text);
+        }
+        self.lines(&around.foot);
+        self.put_break();
+        self.whitespace = true;
+        true
+    }
+
     pub(super) fn finish_header(&mut self) {
         if let Some(text) = self.beside_header.take() {
             self.beside(&text);

@@ -216,7 +216,13 @@ impl<'o> Emitter<'o> {
     }
 
     fn node(&mut self, node: &Node, in_mapping: bool) {
+        if let Some(anchor) = self.comments.and_then(|comments| comments.anchors.get(&node.spot())) {
+            self.indicator(&format!("&{anchor}"), true, false, false);
+        }
         match &node.value {
+            NodeValue::Scalar { text, .. } if node.tag == Tag::Alias => {
+                self.indicator(&format!("*{text}"), true, false, false);
+            }
             NodeValue::Scalar { text, style } => self.scalar_node(node, text, *style),
             NodeValue::Sequence(items) if self.flow_level > 0 || node.flow || items.is_empty() => {
                 self.flow_sequence(items);
@@ -262,14 +268,15 @@ impl<'o> Emitter<'o> {
         self.indicator("[", true, true, false);
         let before = self.increase_indent(true, false);
         self.flow_level += 1;
-        for (at, item) in items.iter().enumerate() {
-            if at > 0 {
-                self.indicator(",", false, false, false);
-            }
+        let mut trail = true;
+        for item in items {
+            let around = self.begin_flow_entry(item, true, trail);
             self.node(item, false);
+            trail = self.end_flow_entry(around);
         }
         self.flow_level -= 1;
         self.indent = before;
+        self.begin_flow_end();
         self.indicator("]", false, false, false);
     }
 
@@ -277,10 +284,9 @@ impl<'o> Emitter<'o> {
         self.indicator("{", true, true, false);
         let before = self.increase_indent(true, false);
         self.flow_level += 1;
-        for (at, (key, value)) in pairs.iter().enumerate() {
-            if at > 0 {
-                self.indicator(",", false, false, false);
-            }
+        let mut trail = true;
+        for (key, value) in pairs {
+            let around = self.begin_flow_entry(key, false, trail);
             if is_simple(key) {
                 self.simple_key = true;
                 self.node(key, true);
@@ -292,9 +298,11 @@ impl<'o> Emitter<'o> {
                 self.indicator(":", true, false, false);
             }
             self.node(value, true);
+            trail = self.end_flow_entry(around);
         }
         self.flow_level -= 1;
         self.indent = before;
+        self.begin_flow_end();
         self.indicator("}", false, false, false);
     }
 
@@ -351,7 +359,7 @@ impl<'o> Emitter<'o> {
 fn shown_tag<'n>(node: &'n Node, text: &str, style: Style) -> Option<&'n str> {
     let wanted = match &node.tag {
         Tag::Custom(tag) => return Some(&**tag).filter(|tag| !tag.is_empty()),
-        Tag::Str | Tag::Map | Tag::Seq => return None,
+        Tag::Str | Tag::Map | Tag::Seq | Tag::Alias => return None,
         Tag::Null => "!!null",
         Tag::Bool => "!!bool",
         Tag::Int => "!!int",

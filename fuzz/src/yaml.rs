@@ -29,7 +29,19 @@ pub(crate) fn yaml(bytes: &[u8]) {
     }
 }
 
+/// go-yaml writes such a key as it writes any text, and reads it as a merge.
+fn has_merge_key(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Array(items) => items.iter().any(has_merge_key),
+        serde_json::Value::Object(map) => map.iter().any(|(key, value)| key == "<<" || has_merge_key(value)),
+        _ => false,
+    }
+}
+
 fn check_written(value: &serde_json::Value) {
+    if has_merge_key(value) {
+        return;
+    }
     let written = emit_v2(value);
     let read = parse_v2_json(&written, Limits::default());
     let Ok(read) = read else { panic!("{written}\ncannot be read: {read:?}") };

@@ -234,7 +234,9 @@ impl Resource {
 
     /// Gives the object annotations, as it has upstream once its history is noted there.
     pub(crate) fn ground_annotations(&mut self) {
-        let present = self.meta("annotations").is_some_and(|annotations| !node::is_nil_or_empty(annotations));
+        let present = self
+            .meta("annotations")
+            .is_some_and(|annotations| !annotations.is_scalar() && !node::is_nil_or_empty(annotations));
         if !present && let Some(meta) = self.node.ensure_map("metadata") {
             meta.remove("annotations");
             meta.set("annotations", Node::empty_map());

@@ -1,5 +1,5 @@
-use std::fmt;
 use core::net::{IpAddr, Ipv6Addr};
+use std::fmt;
 use std::sync::Arc;
 
 use url::Url;

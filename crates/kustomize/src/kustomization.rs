@@ -289,8 +289,34 @@ impl Kustomization {
         for generator in self.config_map_generator.iter_mut().chain(&mut self.secret_generator) {
             generator.fix();
         }
-        let old = std::mem::take(&mut self.helm_chart_inflation_generator);
-        self.helm_charts.extend(old);
+        for old in std::mem::take(&mut self.helm_chart_inflation_generator) {
+            self.add_old_chart(&old);
+        }
+    }
+
+    /// Takes a chart over from the field that was replaced by two others.
+    fn add_old_chart(&mut self, old: &Value) {
+        const FIELDS: [(&str, &str); 7] = [
+            ("chartName", "name"),
+            ("chartVersion", "version"),
+            ("chartRepoUrl", "repo"),
+            ("values", "valuesFile"),
+            ("valuesLocal", "valuesInline"),
+            ("valuesMerge", "valuesMerge"),
+            ("releaseName", "releaseName"),
+        ];
+        let take = |fields: &[(&str, &str)]| -> serde_json::Map<String, Value> {
+            let given = |(from, to): &(&str, &str)| Some(((*to).to_owned(), old.get(*from)?.clone()));
+            fields.iter().filter_map(given).collect()
+        };
+        self.helm_charts.push(Value::Object(take(&FIELDS)));
+        let globals = take(&[("helmHome", "configHome"), ("chartHome", "chartHome")]);
+        if !globals.is_empty() {
+            let all = self.helm_globals.get_or_insert_with(|| Value::Object(serde_json::Map::new()));
+            if let Some(all) = all.as_object_mut() {
+                all.extend(globals);
+            }
+        }
     }
 
     pub(crate) fn is_component(&self) -> bool {

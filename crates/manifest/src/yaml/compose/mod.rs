@@ -2,8 +2,9 @@
 //! against the bound on nodes.
 
 mod collections;
+mod merge;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::comments::Found;
 use super::limits::{Error, Limits};
@@ -22,13 +23,8 @@ pub(super) enum Dialect {
 
 const MAX_TAG_DIRECTIVES: usize = 64;
 const EXCESSIVE: &str = "document contains excessive aliasing";
-const BAD_MERGE: &str = "map merge requires map or sequence of maps as the value";
-const NESTED_MERGE: &str = "invalid map merge: received a nested sequence";
-const TWO_MERGES: &str = "duplicate merge key";
 const UNCLOSED: [&str; 3] =
     ["could not find expected ':'", "found unexpected end of stream", "found unexpected document indicator"];
-/// Keys that are collections are compared with every other one, so there must not be many.
-const MOST_BESIDE_COLLECTION_KEYS: usize = 1_000;
 const CORE: &str = "tag:yaml.org,2002:";
 
 pub(super) struct Composer<'a> {
@@ -139,9 +135,7 @@ impl<'a> Composer<'a> {
             Dialect::V3 => (problem.context_line, problem.problem_line),
             Dialect::V2 => (problem.problem_line, problem.context_line),
         };
-        if let Some(fault) =
-            [BAD_MERGE, NESTED_MERGE, TWO_MERGES].iter().find(|fault| problem.text == **fault)
-        {
+        if let Some(fault) = merge::FAULTS.iter().find(|fault| problem.text == **fault) {
             return Error::Merge(fault);
         }
         let line = if first != 0 { first } else { second };
@@ -430,47 +424,9 @@ impl<'a> Composer<'a> {
     fn mapping(&mut self, pairs: Vec<(Node, Node)>, flow: bool, start: Mark) -> Outcome<Node> {
         let expanded = self.dialect == Dialect::V3 && self.kept_anchors.is_none();
         let merges = expanded && pairs.iter().any(|(key, _)| key.tag == Tag::Merge);
-        let pairs = if merges { expand_merges(pairs)? } else { pairs };
+        let pairs = if merges { merge::expand(pairs)? } else { pairs };
         self.made(NodeValue::Mapping(pairs), Tag::Map, flow, start)
     }
-}
-
-/// Puts the pairs of merged mappings behind the keys written out, which win.
-fn expand_merges(pairs: Vec<(Node, Node)>) -> Outcome<Vec<(Node, Node)>> {
-    let (merges, mut expanded): (Vec<_>, Vec<_>) =
-        pairs.into_iter().partition(|(key, _)| key.tag == Tag::Merge);
-    if merges.len() > 1 {
-        return Err(plain_failure(TWO_MERGES.to_owned()));
-    }
-    let mut present: HashSet<String> =
-        expanded.iter().filter_map(|(key, _)| key.text()).map(str::to_owned).collect();
-    for (_, value) in merges {
-        let sources = match value.value {
-            NodeValue::Mapping(pairs) => vec![pairs],
-            NodeValue::Sequence(items) => {
-                let mapping = |item: Node| match item.value {
-                    NodeValue::Mapping(pairs) => Ok(pairs),
-                    NodeValue::Sequence(_) => Err(plain_failure(NESTED_MERGE.to_owned())),
-                    NodeValue::Scalar { .. } => Err(bad_merge()),
-                };
-                items.into_iter().map(mapping).collect::<Outcome<Vec<_>>>()?
-            }
-            NodeValue::Scalar { .. } => return Err(bad_merge()),
-        };
-        for (key, value) in sources.into_iter().flatten() {
-            let new = match key.text() {
-                Some(text) => present.insert(text.to_owned()),
-                None if expanded.len() > MOST_BESIDE_COLLECTION_KEYS => {
-                    return Err(plain_failure(EXCESSIVE.to_owned()));
-                }
-                None => !expanded.iter().any(|(other, _)| *other == key),
-            };
-            if new {
-                expanded.push((key, value));
-            }
-        }
-    }
-    Ok(expanded)
 }
 
 /// go-yaml's bound: of a small document nearly everything may come from aliases, of a large one a
@@ -483,10 +439,6 @@ fn excessive(aliased: usize, all: usize) -> bool {
     }
     let share = ((all as f64 - LOW) / (HIGH - LOW)).clamp(0.0, 1.0);
     aliased as f64 / all as f64 > 0.99 - 0.89 * share
-}
-
-fn bad_merge() -> Box<Problem> {
-    plain_failure(BAD_MERGE.to_owned())
 }
 
 /// The place after a one-character indicator.

@@ -89,7 +89,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
                 server.context("`bench cluster` needs --server KUBECONFIG (see `cargo xtask cluster up`)")?;
             prepare(server).await?;
             ceiling::measure(&mut report, server, scaled(2000)).await?;
-            report.floor = Some(floor::measure(&mut report, server, scaled(1000)).await?);
+            report.floors = Some(floor::measure(&mut report, server, scaled(1000)).await?);
             Some(server)
         }
     };

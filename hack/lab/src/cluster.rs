@@ -20,7 +20,7 @@ use processes::Processes;
 const CLEAN_WITHIN: Duration = Duration::from_secs(120);
 
 /// How the namespaces of all stories begin.
-const STORIES: [&str; 6] = ["scenario-", "roles-", "swap", "kubectl-", "conformance-", "watches-"];
+const STORIES: [&str; 7] = ["scenario-", "rights-", "roles-", "swap", "kubectl-", "conformance-", "watches-"];
 
 /// `cargo xtask cluster …`
 #[derive(clap::Args)]
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let dir = args.dir.clone().unwrap_or_else(|| cache.join(format!("cluster-{}", args.version.minor())));
     match args.command {
         Command::Up(options) => {
-            let kubeconfig = up(&cache, &dir, args.version, &options).await?;
+            let (kubeconfig, _) = up(&cache, &dir, args.version, &options).await?;
             println!("export KUBECONFIG={}", kubeconfig.display());
             Ok(())
         }
@@ -98,9 +98,9 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Build => binaries::find_or_build(&cache, args.version.minor()).await.map(drop),
         Command::Test { flags } => {
             let dir = args.dir.unwrap_or_else(|| cache.join(format!("test-{}", std::process::id())));
-            let kubeconfig = up(&cache, &dir, args.version, &UpArgs::default()).await?;
+            let (kubeconfig, kubectl) = up(&cache, &dir, args.version, &UpArgs::default()).await?;
             println!("servers in {}", dir.display());
-            let outcome = check_on(&kubeconfig, &cache, &flags).await;
+            let outcome = check_on(&kubeconfig, kubectl.as_deref(), &cache, &flags).await;
             down(&dir)?;
             outcome
         }
@@ -116,7 +116,13 @@ fn cache() -> Result<PathBuf> {
     Ok(base.join("sluice"))
 }
 
-async fn up(cache: &Path, dir: &Path, version: Version, options: &UpArgs) -> Result<PathBuf> {
+/// Starts the servers; answers with a kubeconfig, and the `kubectl` that belongs to them if there is one.
+async fn up(
+    cache: &Path,
+    dir: &Path,
+    version: Version,
+    options: &UpArgs,
+) -> Result<(PathBuf, Option<PathBuf>)> {
     if Processes::recorded(dir)?.any_alive() {
         bail!("servers already run in {}; stop them with `cargo xtask cluster down`", dir.display());
     }
@@ -129,7 +135,7 @@ async fn up(cache: &Path, dir: &Path, version: Version, options: &UpArgs) -> Res
         processes.stop()?;
         return Err(error.context(format!("logs are in {}", dir.display())));
     }
-    Ok(credentials.admin_kubeconfig)
+    Ok((credentials.admin_kubeconfig, binaries.kubectl))
 }
 
 fn down(dir: &Path) -> Result<()> {
@@ -153,23 +159,26 @@ fn status(dir: &Path) -> Result<()> {
 }
 
 /// What can be installed, and the scenarios.
-async fn check_on(kubeconfig: &Path, cache: &Path, flags: &[String]) -> Result<()> {
+async fn check_on(kubeconfig: &Path, kubectl: Option<&Path>, cache: &Path, flags: &[String]) -> Result<()> {
     let client = crate::world::client(kubeconfig).await?;
     crate::install::check(&client, cache).await?;
-    scenarios(kubeconfig, flags).await?;
+    scenarios(Some(kubeconfig), kubectl, flags).await?;
+    if flags.is_empty() {
+        // The embedded API's own tests have no kubectl where none is installed.
+        scenarios(None, kubectl, &["--test".to_owned(), "kubectl".to_owned()]).await?;
+    }
     resources::wait_for_no_namespaces(&client, &STORIES, CLEAN_WITHIN).await
 }
 
 /// The scenarios of `tests/`, with every server they start replaced by the one behind `kubeconfig`.
-async fn scenarios(kubeconfig: &Path, flags: &[String]) -> Result<()> {
+async fn scenarios(kubeconfig: Option<&Path>, kubectl: Option<&Path>, flags: &[String]) -> Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let status = tokio::process::Command::new(cargo)
-        .args(["test", "-p", "sluice-scenarios"])
-        .args(flags)
-        .env("SLUICE_KUBECONFIG", kubeconfig)
-        .status()
-        .await
-        .context("running the scenarios")?;
-    ensure!(status.success(), "scenarios failed on the real API server ({status})");
+    let mut command = tokio::process::Command::new(cargo);
+    command.args(["test", "-p", "sluice-scenarios"]).args(flags);
+    command.envs(kubeconfig.map(|path| ("SLUICE_KUBECONFIG", path)));
+    command.envs(kubectl.map(|path| ("KUBECTL", path)));
+    let status = command.status().await.context("running the scenarios")?;
+    let server = if kubeconfig.is_some() { "real" } else { "embedded" };
+    ensure!(status.success(), "scenarios failed on the {server} API server ({status})");
     Ok(())
 }

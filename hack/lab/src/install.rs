@@ -1,6 +1,8 @@
 //! What people install is installable: every kustomization of `config/` built by our own engine, every chart linted and
 //! rendered by the real helm, and all of it dry-run applied to a server that enforces the restricted pod security standard.
 
+mod conventions;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -30,9 +32,10 @@ const COMPONENTS: [(&str, bool); 4] = [
 ];
 
 /// A chart and values to render it with.
-const RELEASES: [(&str, &[&str]); 5] = [
+const RELEASES: [(&str, &[&str]); 6] = [
     ("source-controller", &[]),
     ("source-controller", &["persistence.enabled=true", "networkPolicy.enabled=false"]),
+    ("source-controller", &["networkPolicy.serverPorts={22,443,7999}"]),
     ("kustomize-controller", &[]),
     ("kustomize-controller", &["multiTenancy.enabled=true", "replicas=2", "extraArgs={--concurrent=20}"]),
     ("sluice", &["source-controller.logLevel=debug"]),
@@ -46,13 +49,13 @@ pub(crate) async fn check(client: &Client, cache: &Path) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     for base in BASES {
         let text = build(&root.join(base)).await?;
-        dry_run(client, &discovery, base, &text).await?;
+        dry_run(client, &discovery, base, &text, true).await?;
     }
     let scratch = tempfile::tempdir_in(root.join("target"))?;
     for (component, apply) in COMPONENTS {
         let text = with_component(&root, scratch.path(), component).await?;
         if apply {
-            dry_run(client, &discovery, component, &text).await?;
+            dry_run(client, &discovery, component, &text, true).await?;
         }
     }
     let helm = helm(cache).await?;
@@ -65,7 +68,8 @@ pub(crate) async fn check(client: &Client, cache: &Path) -> Result<()> {
             arguments.extend(["--set", value]);
         }
         let text = run(&helm, &arguments, &root).await?;
-        dry_run(client, &discovery, &format!("{path} {values:?}"), &text).await?;
+        let isolated = !values.contains(&"networkPolicy.enabled=false");
+        dry_run(client, &discovery, &format!("{path} {values:?}"), &text, isolated).await?;
     }
     println!("config/ and charts/: built, linted, rendered and dry-run applied");
     Ok(())
@@ -112,9 +116,16 @@ async fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<String
     Ok(stdout.into_owned())
 }
 
-async fn dry_run(client: &Client, discovery: &Discovery, what: &str, text: &str) -> Result<()> {
+async fn dry_run(
+    client: &Client,
+    discovery: &Discovery,
+    what: &str,
+    text: &str,
+    isolated: bool,
+) -> Result<()> {
     let objects = read_objects(text, what, Limits::default())?;
     ensure!(!objects.is_empty(), "{what} renders nothing");
+    conventions::check(&objects, isolated).with_context(|| what.to_owned())?;
     for object in &objects {
         apply(client, discovery, object)
             .await

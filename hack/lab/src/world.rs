@@ -48,9 +48,14 @@ impl Controller {
         self.counted("rest_client_requests_total{", "").await
     }
 
-    /// Those of them that wrote a new Event: nothing else is posted.
+    /// Those of them that wrote a new Event: nothing else is posted once the process knows its rights.
     pub(crate) async fn events(&self) -> Result<u64> {
         self.counted("rest_client_requests_total{", "method=\"POST\"").await
+    }
+
+    /// Those of them that read: what looks at objects, lists them, or begins or renews a watch.
+    pub(crate) async fn reads(&self) -> Result<u64> {
+        self.counted("rest_client_requests_total{", "method=\"GET\"").await
     }
 
     /// Visits that found nothing to write or tell.

@@ -1,5 +1,6 @@
 //! The stock `kubectl` against the server of a site.
 
+use std::ffi::OsString;
 use std::process::{Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -7,16 +8,24 @@ use tokio::process::Command;
 
 use crate::site::Site;
 
-/// True where there is a `kubectl` to try.
+/// The one that `$KUBECTL` names, else the one on the path.
+fn program() -> OsString {
+    std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into())
+}
+
+/// True where there is a `kubectl` to try. One that is named has to be there.
 pub fn is_installed() -> bool {
-    let found = std::process::Command::new("kubectl").args(["version", "--client"]).output();
+    if std::env::var_os("KUBECTL").is_some() {
+        return true;
+    }
+    let found = std::process::Command::new(program()).args(["version", "--client"]).output();
     found.is_ok_and(|output| output.status.success())
 }
 
 impl Site {
     /// `kubectl` with these words, in the site's namespace, as an administrator.
     pub fn kubectl(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(program());
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(["--namespace", &self.namespace]).args(words);
         // Discovery is cached below the home directory; every server is another one.
         command.env("HOME", self.folder.path()).stdin(Stdio::null()).kill_on_drop(true);

@@ -348,3 +348,28 @@ async fn a_request_beside_suspension_and_resumption_is_answered_once_it_is_curre
     stage.until_gone(&stage.config_maps(), "one").await.unwrap();
     stage.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn diff_finds_what_would_change_and_nothing_else() {
+    let (stage, _) = applied().await;
+    let live = stage.config_maps().get("one").await.unwrap();
+    // A dry run under the controller's name with its labels, compared without the rest of the metadata.
+    let built = |step: &str| {
+        let labels = live.metadata.labels.clone().unwrap();
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "labels": labels}, "data": {"step": step}})
+    };
+    let tried = async |step: &str| {
+        let parameters = PatchParams::apply("kustomize-controller").force().dry_run();
+        stage.config_maps().patch("one", &parameters, &Patch::Apply(built(step))).await.unwrap()
+    };
+    let same = tried("1").await;
+    assert_eq!(same.data, live.data);
+    let metadata = |object: &DynamicObject| {
+        let metadata = object.metadata.clone();
+        (metadata.labels, metadata.annotations, metadata.resource_version, metadata.managed_fields)
+    };
+    assert_eq!(metadata(&same), metadata(&live));
+    assert_eq!(tried("2").await.data["data"], json!({"step": "2"}));
+    assert_eq!(stage.config_maps().get("one").await.unwrap(), live);
+    stage.end().await.unwrap();
+}

@@ -8,6 +8,10 @@ use serde::Serialize;
 use sluice_testkit::GitServer;
 
 use super::costs::{self, Phase};
+use super::floor::Floors;
+
+/// What the controllers may add to the time that the server alone needs.
+const OVER_FLOOR: f64 = 1.25;
 
 /// All figures of one run.
 #[derive(Serialize)]
@@ -19,7 +23,7 @@ pub(crate) struct Report {
     phases: Vec<Phase>,
     /// How long the server itself takes for the requests of a fleet.
     #[serde(skip)]
-    pub(crate) floor: Option<Duration>,
+    pub(super) floors: Option<Floors>,
     #[serde(skip)]
     scenario: String,
 }
@@ -32,6 +36,9 @@ struct Figure {
     unit: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     aim: Option<f64>,
+    /// What the server alone needs for it, measured in the same run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<f64>,
 }
 
 impl Report {
@@ -44,7 +51,7 @@ impl Report {
             concurrent,
             figures: Vec::new(),
             phases: Vec::new(),
-            floor: None,
+            floors: None,
             scenario: String::new(),
         }
     }
@@ -57,9 +64,28 @@ impl Report {
 
     /// Notes a figure; the aim is on 2 cores with a real server.
     pub(crate) fn note(&mut self, name: impl Into<String>, value: f64, unit: &'static str, aim: Option<f64>) {
-        let figure = Figure { scenario: self.scenario.clone(), name: name.into(), value, unit, aim };
+        self.add(name.into(), value, unit, aim, None);
+    }
+
+    fn add(&mut self, name: String, value: f64, unit: &'static str, aim: Option<f64>, floor: Option<f64>) {
+        let figure = Figure { scenario: self.scenario.clone(), name, value, unit, aim, floor };
         eprintln!("  {}", line(&figure));
         self.figures.push(figure);
+    }
+
+    /// A span of time, in seconds, beside what the server alone needs for the same requests.
+    pub(crate) fn time_over(
+        &mut self,
+        name: String,
+        value: Duration,
+        aim: Duration,
+        floor: Option<Duration>,
+    ) {
+        let floor = floor.map(|floor| floor.as_secs_f64());
+        self.add(name, value.as_secs_f64(), "s", Some(aim.as_secs_f64()), floor);
+        if let Some(floor) = floor {
+            self.note("… of the server's own floor", value.as_secs_f64() / floor, "×", Some(OVER_FLOOR));
+        }
     }
 
     /// A span of time, in the unit that reads best.
@@ -133,6 +159,12 @@ fn line(figure: &Figure) -> String {
     let aim = match figure.aim {
         Some(aim) => format!("aim {:>9} {}", number(aim), if figure.value <= aim { "✓" } else { "✗" }),
         None => String::new(),
+    };
+    let aim = match (figure.aim, figure.floor) {
+        (Some(wanted), Some(floor)) if floor > wanted => {
+            format!("{aim} (the server alone needs {})", number(floor))
+        }
+        _ => aim,
     };
     format!("{:<58} {:>9} {:<3} {aim}", figure.name, number(figure.value), figure.unit)
 }

@@ -14,14 +14,24 @@ use super::ceiling::{clients, share};
 use super::figures::Report;
 use super::fleet::{self, NAMESPACE};
 use crate::clearing::clear;
-use crate::resources::kustomizations;
+use crate::resources::{kustomizations, nudge};
 use crate::shapes;
 
 const CLIENTS: usize = 32;
 const EVENTS: usize = 3;
 
-/// Finalizer, claim, four looks, four applies, a status and three Events for each of `count` Kustomizations.
-pub(super) async fn measure(report: &mut Report, kubeconfig: &Path, count: usize) -> Result<Duration> {
+/// How long the server alone takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Floors {
+    /// Until a fleet is applied.
+    pub(super) fleet: Duration,
+    /// Until each of a fleet was asked to reconcile and has answered that nothing changed.
+    pub(super) nudge: Duration,
+}
+
+/// For each of `count` Kustomizations: finalizer, claim, four looks, four applies, a status and three Events; then the
+/// annotation of a nudge and the status that answers it.
+pub(super) async fn measure(report: &mut Report, kubeconfig: &Path, count: usize) -> Result<Floors> {
     report.begin("floor");
     let clients = clients(kubeconfig, CLIENTS).await?;
     let first = clients.first().context("no client")?;
@@ -31,14 +41,31 @@ pub(super) async fn measure(report: &mut Report, kubeconfig: &Path, count: usize
     fleet::create_all(&all, objects).await?;
     let begun = Instant::now();
     share(&clients, count, async |client, index| one(client, index).await).await?;
-    let floor = begun.elapsed();
-    report.time(format!("{count} Kustomizations × 4 objects, as fast as the server takes it"), floor, None);
+    let fleet = begun.elapsed();
+    report.time(format!("{count} Kustomizations × 4 objects, as fast as the server takes it"), fleet, None);
+    let begun = Instant::now();
+    share(&clients, count, async |client, index| answered(client, &floor_name(index)).await).await?;
+    let nudge = begun.elapsed();
+    report.time(format!("{count} nudges and answers, as fast as the server takes them"), nudge, None);
     clear(first, NAMESPACE).await?;
-    Ok(floor)
+    Ok(Floors { fleet, nudge })
+}
+
+fn floor_name(index: usize) -> String {
+    format!("floor-{index}")
+}
+
+/// Asked to reconcile, and answered; no Event, because those follow when there is time.
+async fn answered(client: &Client, name: &str) -> Result<()> {
+    let all = kustomizations(client, NAMESPACE);
+    nudge(&all, name, "asked").await?;
+    let answer = json!({"status": {"lastHandledReconcileAt": "asked"}});
+    all.patch_status(name, &PatchParams::default(), &Patch::Merge(answer)).await?;
+    Ok(())
 }
 
 async fn one(client: &Client, index: usize) -> Result<()> {
-    let name = format!("floor-{index}");
+    let name = floor_name(index);
     let all = kustomizations(client, NAMESPACE);
     let merge = PatchParams::default();
     let status = async |ready: &str| all.patch_status(&name, &merge, &Patch::Merge(status_of(ready))).await;

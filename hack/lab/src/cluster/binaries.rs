@@ -1,4 +1,4 @@
-//! The servers' binaries: those that `KUBEBUILDER_ASSETS` names, or built here once from pinned modules.
+//! The binaries of servers and of kubectl: those that `KUBEBUILDER_ASSETS` names, or built here once from pinned modules.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,21 +7,23 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-/// Paths of the servers. What `KUBEBUILDER_ASSETS` does not hold beyond etcd and the API server is absent.
+/// Paths of the programs. What `KUBEBUILDER_ASSETS` does not hold beyond etcd and the API server is absent.
 pub(super) struct Binaries {
     pub(super) etcd: PathBuf,
     pub(super) apiserver: PathBuf,
     pub(super) controller_manager: Option<PathBuf>,
     pub(super) scheduler: Option<PathBuf>,
     pub(super) kwok: Option<PathBuf>,
+    pub(super) kubectl: Option<PathBuf>,
 }
 
 /// A binary, the Go package it is built from, and the module folder that pins the package.
-const BUILDS: [(&str, &str, Module); 5] = [
+const BUILDS: [(&str, &str, Module); 6] = [
     ("etcd", "go.etcd.io/etcd/server/v3", Module::Kubernetes),
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", Module::Kubernetes),
     ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", Module::Kubernetes),
     ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", Module::Kubernetes),
+    ("kubectl", "k8s.io/kubernetes/cmd/kubectl", Module::Kubernetes),
     ("kwok", "sigs.k8s.io/kwok/cmd/kwok", Module::Kwok),
 ];
 
@@ -57,6 +59,7 @@ pub(super) async fn find_or_build(cache: &Path, minor: &str) -> Result<Binaries>
         controller_manager: Some(path("kube-controller-manager")),
         scheduler: Some(path("kube-scheduler")),
         kwok: Some(path("kwok")),
+        kubectl: Some(path("kubectl")),
     })
 }
 
@@ -83,6 +86,7 @@ fn assets_in(folder: &Path) -> Result<Binaries> {
         controller_manager: optional("kube-controller-manager"),
         scheduler: optional("kube-scheduler"),
         kwok: optional("kwok"),
+        kubectl: optional("kubectl"),
     })
 }
 

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::patience::{Pause, patient};
 use super::store::{Known, News};
 use super::{Depth, Phase, Reach, Shared, Signal, Watch};
-use crate::{ObjectId, Seen};
+use crate::{Failure, ObjectId, Seen};
 
 /// When it is asked again whether a kind may be watched.
 const DENIED_PAUSE: Duration = Duration::from_secs(60);
 /// The same of a single namespace: there may be many.
 const NARROW_PAUSE: Duration = Duration::from_secs(300);
-/// When a kind that is not there, or whose discovery failed, is tried again.
+/// When a kind that is not there is tried again.
 const ABSENT_PAUSE: Duration = Duration::from_secs(15);
 /// The shortest and the longest pause before a watch that ended begins anew.
 const ENDED_PAUSE: [Duration; 2] = [Duration::from_secs(1), ABSENT_PAUSE];
@@ -32,11 +32,11 @@ pub(super) fn start(watch: Arc<Watch>, shared: Shared, depth: Depth, stop: Cance
 
 /// Why nothing is watched.
 enum Idle {
-    /// The kind, or the server, is not there.
+    /// The kind is not there.
     Absent,
     /// Nobody may watch it, or we may not.
     Denied,
-    /// The stream ended.
+    /// The stream ended, or the server could not be asked.
     Ended,
 }
 
@@ -52,6 +52,9 @@ async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
         }
         match idle {
             Idle::Absent => {
+                // With a kind go its objects: a server tells of each only while it still can.
+                let news = watch.store.write().map(|mut store| store.vanish());
+                publish(watch, shared, news.unwrap_or_default());
                 watch.phase.send_replace(Phase::Refused);
                 // Running out of time and being rung for mean the same: try again.
                 let _ = tokio::time::timeout(ABSENT_PAUSE, watch.bell.notified()).await;
@@ -75,7 +78,10 @@ type Events = futures::stream::BoxStream<'static, watcher::Result<Event<Value>>>
 async fn source(watch: &Watch, shared: &Shared, depth: Depth) -> Result<Events, Idle> {
     let scope = &watch.scope;
     let found = shared.kinds.find(&shared.transport, &scope.group, None, &scope.kind).await;
-    let resource = found.map_err(|_| Idle::Absent)?;
+    let resource = found.map_err(|failure| match failure {
+        Failure::NoMatch { .. } => Idle::Absent,
+        _ => Idle::Ended,
+    })?;
     if !resource.watchable {
         return Err(Idle::Denied);
     }
@@ -173,9 +179,6 @@ async fn feed(watch: &Watch, shared: &Shared, depth: Depth, mut events: Events) 
                 Some(404) => {
                     tracing::debug!(kind = watch.scope.kind, %error, "the kind is gone");
                     shared.kinds.forget();
-                    // With a kind go its objects: a server tells of each only while it still can.
-                    take(watch, shared, depth, Event::Init);
-                    take(watch, shared, depth, Event::InitDone);
                     return Idle::Absent;
                 }
                 _ => tracing::debug!(kind = watch.scope.kind, %error, "watch interrupted"),

@@ -142,6 +142,13 @@ impl Store {
         news
     }
 
+    /// The kind is gone and its objects with it, also those that we wrote and no list has shown yet.
+    pub(crate) fn vanish(&mut self) -> Vec<News> {
+        self.begun = true;
+        self.begin();
+        self.complete()
+    }
+
     fn put(&mut self, namespace: &Arc<str>, name: Box<str>, mut known: Known) {
         let namespace = {
             let same = self.intern(namespace, &mut known);
@@ -325,6 +332,16 @@ mod tests {
     fn write(store: &mut Store, name: &str, answer: Known) -> Option<Change> {
         store.expect("ns", name);
         store.settle("ns", name, Some(answer)).map(|news| news.change)
+    }
+
+    #[test]
+    fn with_a_kind_goes_what_was_written_before_the_first_list() {
+        let mut store = Store::default();
+        write(&mut store, "a", known("1", 1, "a"));
+        store.begin();
+        let gone: Vec<Change> = store.vanish().into_iter().map(|news| news.change).collect();
+        assert_eq!(gone, [Change::Deleted]);
+        assert!(store.get("ns", "a").is_none());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use sluice_manifest::yaml::Node;
+use sluice_manifest::yaml::{Node, Tag};
 
 use crate::config::{Config, Referrers};
 use crate::error::{Result, bad};
@@ -214,7 +214,9 @@ impl Referrer {
                 if subject.get("kind").and_then(Node::text) != Some("ServiceAccount") {
                     continue;
                 }
-                if namespace.is_null() {
+                if !namespace.is_scalar()
+                    || !matches!(namespace.tag, Tag::Str | Tag::Custom(_) | Tag::Timestamp)
+                {
                     return Err(bad!("Invalid Input: namespace is blank for resource \"{id}\"\n"));
                 }
                 subjects.insert(namespace.text().unwrap_or("").to_owned());

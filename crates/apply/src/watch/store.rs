@@ -40,7 +40,7 @@ type Key = (Arc<str>, Box<str>);
 pub(crate) struct Store {
     objects: HashMap<Arc<str>, HashMap<Box<str>, Known>>,
     owners: HashSet<Arc<Owner>>,
-    /// Whether a list was ever complete; before that, nothing is news.
+    /// Whether a list was ever complete; before that, it is no news that an object is there.
     begun: bool,
     /// The objects of a list that is being read, until it is complete.
     listing: Option<HashMap<Key, Known>>,
@@ -110,6 +110,7 @@ impl Store {
     /// The list is complete; what differs from before is news.
     pub(crate) fn complete(&mut self) -> Vec<News> {
         let mut news = Vec::new();
+        let first = !std::mem::replace(&mut self.begun, true);
         let listing = self.listing.take().unwrap_or_default();
         let mut before = std::mem::take(&mut self.objects);
         self.owners.clear();
@@ -121,7 +122,10 @@ impl Store {
                     self.put(&namespace, name, old);
                 }
                 old => {
-                    news.extend(compare(&namespace, &name, old.as_ref(), &known));
+                    // What we wrote before the first list may have been changed since by others.
+                    if !first || old.is_some() {
+                        news.extend(compare(&namespace, &name, old.as_ref(), &known));
+                    }
                     self.put(&namespace, name, known);
                 }
             }
@@ -136,15 +140,11 @@ impl Store {
             }
         }
         self.noted.clear();
-        if !std::mem::replace(&mut self.begun, true) {
-            news.clear();
-        }
         news
     }
 
     /// The kind is gone and its objects with it, also those that we wrote and no list has shown yet.
     pub(crate) fn vanish(&mut self) -> Vec<News> {
-        self.begun = true;
         self.begin();
         self.complete()
     }
@@ -332,6 +332,19 @@ mod tests {
     fn write(store: &mut Store, name: &str, answer: Known) -> Option<Change> {
         store.expect("ns", name);
         store.settle("ns", name, Some(answer)).map(|news| news.change)
+    }
+
+    #[test]
+    fn what_others_did_to_a_written_object_before_the_first_list_is_news() {
+        let mut store = Store::default();
+        write(&mut store, "edited", known("1", 1, "a"));
+        write(&mut store, "deleted", known("2", 2, "a"));
+        write(&mut store, "left", known("3", 3, "a"));
+        let news = list(
+            &mut store,
+            &[("edited", known("1", 9, "b")), ("left", known("3", 3, "a")), ("foreign", known("4", 4, "a"))],
+        );
+        assert_eq!(news, [("deleted".to_owned(), Change::Deleted), ("edited".to_owned(), Change::Drifted)]);
     }
 
     #[test]

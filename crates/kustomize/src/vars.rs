@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use sluice_manifest::yaml::{Node, NodeValue, Style, Tag};
+use sluice_manifest::yaml::{Node, NodeValue, Style, Tag, float_shown};
 
 use crate::error::{Result, bad};
 use crate::fieldspec::{Create, FieldSpec, applies, split_path, visit_parts};
@@ -122,7 +122,7 @@ impl Vars {
                 sources.entry(name).or_insert(&resource.node);
             }
         }
-        let mut values: BTreeMap<&str, Option<Node>> = BTreeMap::new();
+        let mut values: BTreeMap<&str, Option<Value>> = BTreeMap::new();
         for (name, var) in &self.0 {
             values.insert(name, value(var, sources.get(name.as_str()).copied())?);
         }
@@ -143,8 +143,45 @@ impl Vars {
     }
 }
 
+/// What a variable stands for.
+struct Value {
+    /// Where it is all there is.
+    alone: Node,
+    /// Within other text.
+    within: String,
+}
+
+impl Value {
+    /// A scalar as upstream reads it, which is by Go's functions for numbers, whatever YAML makes of it: `010` is
+    /// ten, and `0x10` cannot be read.
+    fn of(scalar: &Node) -> Option<Self> {
+        let text = scalar.text().unwrap_or("");
+        let (tag, alone, within) = match scalar.tag {
+            Tag::Int => {
+                let number = text.parse::<i64>().ok()?.to_string();
+                (Tag::Int, number.clone(), number)
+            }
+            Tag::Float => {
+                let number: f64 = text.parse().ok()?;
+                (Tag::Float, number.to_string(), float_shown(number))
+            }
+            Tag::Bool => {
+                let truth = match text {
+                    "true" | "True" | "TRUE" => "true",
+                    "false" | "False" | "FALSE" => "false",
+                    _ => return None,
+                };
+                (Tag::Bool, truth.to_owned(), truth.to_owned())
+            }
+            _ => (Tag::Str, text.to_owned(), text.to_owned()),
+        };
+        let value = NodeValue::Scalar { text: alone.as_str().into(), style: Style::Plain };
+        Some(Self { alone: Node { value, tag, ..Node::string("") }, within })
+    }
+}
+
 /// The value of a variable; `None` when it is no scalar.
-fn value(var: &Var, source: Option<&Node>) -> Result<Option<Node>> {
+fn value(var: &Var, source: Option<&Node>) -> Result<Option<Value>> {
     let Some(source) = source else {
         return Err(bad!(
             "var '{}' cannot be mapped to a field in the set of known resources",
@@ -153,17 +190,18 @@ fn value(var: &Var, source: Option<&Node>) -> Result<Option<Node>> {
     };
     let field = field_of(var).replace('[', ".").replace(']', "");
     let parts = path::split(&field, '.');
+    let lost = || bad!("field specified in var '{}' not found in corresponding resource", show_one(var));
     match path::lookup(source, &parts) {
-        Ok(Some(node)) if node.is_scalar() => Ok(Some(node.clone())),
+        Ok(Some(node)) if node.is_scalar() => Value::of(node).map(Some).ok_or_else(lost),
         Ok(Some(_)) => Ok(None),
-        _ => Err(bad!("field specified in var '{}' not found in corresponding resource", show_one(var))),
+        _ => Err(lost()),
     }
 }
 
 fn replace_in(
     session: &Session<'_>,
     at: &mut Node,
-    values: &BTreeMap<&str, Option<Node>>,
+    values: &BTreeMap<&str, Option<Value>>,
     used: &mut BTreeSet<String>,
 ) -> Result<()> {
     if at.is_null() {
@@ -202,7 +240,7 @@ fn replace_in(
 fn expand(
     session: &Session<'_>,
     at: &mut Node,
-    values: &BTreeMap<&str, Option<Node>>,
+    values: &BTreeMap<&str, Option<Value>>,
     used: &mut BTreeSet<String>,
 ) -> Result<()> {
     let input = at.text().unwrap_or("").to_owned();
@@ -229,13 +267,12 @@ fn expand(
                             used.insert(name.to_owned());
                             if input.len() == name.len() + 3 {
                                 // The variable is all there is: its type comes along.
-                                session.spend(value.text().map_or(0, str::len))?;
-                                node::replace(at, typed(value));
+                                session.spend(value.within.len())?;
+                                node::replace(at, value.alone.clone());
                                 return Ok(());
                             }
-                            let value = value.text().unwrap_or("");
-                            session.spend(value.len())?;
-                            text.push_str(value);
+                            session.spend(value.within.len())?;
+                            text.push_str(&value.within);
                         }
                         _ => {
                             text.push_str("$(");
@@ -260,13 +297,4 @@ fn expand(
     text.push_str(rest);
     node::replace(at, Node::string(text));
     Ok(())
-}
-
-fn typed(value: &Node) -> Node {
-    let text = value.text().unwrap_or("");
-    let tag = match value.tag {
-        Tag::Int | Tag::Float | Tag::Bool => value.tag.clone(),
-        _ => Tag::Str,
-    };
-    Node { value: NodeValue::Scalar { text: text.into(), style: Style::Plain }, tag, ..Node::string("") }
 }

@@ -27,8 +27,8 @@ fn scientific(negative: bool, digits: &str, exponent: i32) -> String {
     text
 }
 
-/// `strconv.FormatFloat(value, 'g', -1, 64)`.
-pub(super) fn go_g(value: f64) -> String {
+/// `strconv.FormatFloat(value, 'g', -1, 64)`, but for what is no number as YAML writes it.
+pub fn go_g(value: f64) -> String {
     if value.is_nan() {
         return ".nan".to_owned();
     }

@@ -21,7 +21,7 @@ mod timestamp;
 
 pub use comments::Comments;
 pub use emit::{emit_commented, emit_node, emit_stream, emit_v2, emit_v2_into};
-pub use float::go_g32 as float_text;
+pub use float::{go_g as float_shown, go_g32 as float_text};
 pub use json::{to_json, to_json_into};
 pub use key_order::natural_order;
 pub use limits::{Error, Limits};

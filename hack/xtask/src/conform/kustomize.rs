@@ -90,9 +90,9 @@ fn cases(path: &Path) -> Result<Vec<PathBuf>> {
     }
     let mut found = Vec::new();
     for entry in fs::read_dir(path).with_context(|| path.display().to_string())? {
-        let case = entry?.path();
-        if case.join("meta.json").exists() {
-            found.push(case);
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.extend(cases(&entry.path())?);
         }
     }
     found.sort();

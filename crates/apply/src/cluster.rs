@@ -143,10 +143,11 @@ impl Cluster {
     }
 
     /// Whether the absence of an owned object from [`Cluster::known`] means that it does not exist
-    /// or is not owned: its kind is watched, at least in its namespace, and the first list is in.
+    /// or is not owned: its kind is watched, at least in its namespace, and the first list is in; or it is not
+    /// served any more.
     #[must_use]
     pub fn is_watched(&self, id: &ObjectId) -> bool {
-        self.inner.watches.scopes(id).any(|scope| self.inner.watches.is_synced(&scope))
+        self.inner.watches.scopes(id).any(|scope| self.inner.watches.is_complete(&scope))
     }
 
     /// Whether some of these are of kinds that the cluster's own identity may not watch in all namespaces.

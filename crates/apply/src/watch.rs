@@ -120,7 +120,9 @@ pub(crate) enum Depth {
 pub(crate) enum Phase {
     Starting,
     Synced,
-    /// The kind is not there, or the watch broke; tried again soon.
+    /// The kind is not served, so none of its objects exist; tried again soon.
+    Absent,
+    /// The watch broke; tried again soon.
     Refused,
     /// Watching is not allowed; asked for again now and then.
     Denied,
@@ -223,10 +225,15 @@ impl Write {
     fn finish(&mut self, answer: impl Fn(Depth) -> Option<Known>) {
         for watch in std::mem::take(&mut self.watches) {
             let answer = answer(watch.depth());
+            let wrote = answer.is_some();
             let news = match watch.store.write() {
                 Ok(mut store) => store.settle(&self.id.namespace, &self.id.name, answer),
                 Err(_) => None,
             };
+            if wrote && watch.phase() == Phase::Absent {
+                // What could be written is of a kind that is there.
+                watch.phase.send_replace(Phase::Refused);
+            }
             if watch.phase() == Phase::Refused {
                 watch.bell.notify_one();
             }
@@ -307,6 +314,11 @@ impl Watches {
 
     pub(crate) fn is_synced(&self, scope: &Scope) -> bool {
         self.watch(scope).is_some_and(|watch| watch.phase() == Phase::Synced)
+    }
+
+    /// Whether what the watch does not know of does not exist.
+    pub(crate) fn is_complete(&self, scope: &Scope) -> bool {
+        self.watch(scope).is_some_and(|watch| matches!(watch.phase(), Phase::Synced | Phase::Absent))
     }
 
     /// Whether the kind may not be watched in all namespaces.

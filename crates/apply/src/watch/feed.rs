@@ -54,8 +54,8 @@ async fn run(watch: &Watch, shared: &Shared, depth: Depth) {
             Idle::Absent => {
                 // With a kind go its objects: a server tells of each only while it still can.
                 let news = watch.store.write().map(|mut store| store.vanish());
+                watch.phase.send_replace(Phase::Absent);
                 publish(watch, shared, news.unwrap_or_default());
-                watch.phase.send_replace(Phase::Refused);
                 // Running out of time and being rung for mean the same: try again.
                 let _ = tokio::time::timeout(ABSENT_PAUSE, watch.bell.notified()).await;
             }

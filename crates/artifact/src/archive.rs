@@ -119,7 +119,9 @@ fn produce(
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(run) = runs.get(at) else { return Ok(()) };
             let mut place = line.place(at);
-            pack_run(job, buffers, run, &total, |packed| place.put(packed))?;
+            if !pack_run(job, buffers, run, &total, |packed| place.put(packed))? {
+                return Ok(());
+            }
             place.end();
         }
     };
@@ -181,13 +183,14 @@ struct Loaded {
     bytes: Option<Arc<[u8]>>,
 }
 
+/// False when what was packed is not wanted any more; whoever broke off says why.
 fn pack_run(
     job: &Job<'_>,
     buffers: &Buffers,
     run: &[Item],
     total: &AtomicU64,
-    mut put: impl FnMut(Packed),
-) -> Result<(), Error> {
+    mut put: impl FnMut(Packed) -> bool,
+) -> Result<bool, Error> {
     let (mut cutter, mut pending) = (Cutter::default(), Vec::new());
     for item in run {
         if job.cancel.is_cancelled() {
@@ -198,13 +201,12 @@ fn pack_run(
         if total.fetch_add(size, Ordering::Relaxed).saturating_add(size) > job.limits.bytes {
             return Err(sluice_tree::Error::Exceeds(Bound::Bytes(job.limits.bytes)).into());
         }
-        if cutter.begins_member(size) {
-            put(pack_member(job, buffers, std::mem::take(&mut pending))?);
+        if cutter.begins_member(size) && !put(pack_member(job, buffers, std::mem::take(&mut pending))?) {
+            return Ok(false);
         }
         pending.push(loaded);
     }
-    put(pack_member(job, buffers, pending)?);
-    Ok(())
+    Ok(put(pack_member(job, buffers, pending)?))
 }
 
 fn load(job: &Job<'_>, item: &Item) -> Result<Loaded, Error> {

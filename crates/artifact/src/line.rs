@@ -84,24 +84,26 @@ impl<'a, T, S: Fn(&T) -> usize> Line<'a, T, S> {
 }
 
 impl<T, S: Fn(&T) -> usize> Place<'_, '_, T, S> {
-    /// Hands over the run's next thing. Blocks while too many wait, or the receiver has no room.
-    pub(crate) fn put(&mut self, thing: T) {
+    /// Hands over the run's next thing. Blocks while too many wait, or the receiver has no room. False when nothing
+    /// more is wanted of anybody.
+    pub(crate) fn put(&mut self, thing: T) -> bool {
         let size = (self.line.size)(&thing);
         let mut state = self.line.state();
         while !state.given_up && state.due != self.run && state.held + size > self.line.ahead {
             state = self.line.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.given_up {
-            return;
+            return false;
         }
         if state.due != self.run {
             state.held += size;
             self.waiting.push(thing);
-            return;
+            return true;
         }
         drop(state);
         self.line.release(std::mem::take(&mut self.waiting));
         self.line.send(thing);
+        !self.line.state().given_up
     }
 
     /// Nothing more comes of this run.
@@ -145,16 +147,16 @@ mod tests {
             let line = &line;
             let second = scope.spawn(move || {
                 let mut place = line.place(1);
-                (0..4).for_each(|at| place.put((1, at)));
+                assert!((0..4).all(|at| place.put((1, at))));
                 drop(ended);
-                (4..9).for_each(|at| place.put((1, at)));
+                assert!((4..9).all(|at| place.put((1, at))));
                 place.end();
             });
             let first = scope.spawn(move || {
                 let mut place = line.place(0);
                 // The other run has as much waiting as may wait.
                 assert!(wait.recv().is_err());
-                (0..3).for_each(|at| place.put((0, at)));
+                assert!((0..3).all(|at| place.put((0, at))));
                 assert!(line.state().held <= 4);
                 place.end();
             });
@@ -172,12 +174,11 @@ mod tests {
         let (to, from) = mpsc::sync_channel(1);
         drop(from);
         let line = Line::new(&to, |_: &usize| 1, 1);
-        let mut place = line.place(0);
-        (0..3).for_each(|at| place.put(at));
-        place.end();
-        let mut place = line.place(5);
-        (0..3).for_each(|at| place.put(at));
-        assert!(line.state().given_up);
+        for run in [0, 5] {
+            let mut place = line.place(run);
+            assert!(!place.put(1), "who goes on works for nobody");
+            place.end();
+        }
     }
 
     #[test]
@@ -186,9 +187,8 @@ mod tests {
         let line = Line::new(&to, |_: &usize| 1, 1);
         let broken = line.place(0);
         let mut next = line.place(1);
-        next.put(0);
+        assert!(next.put(0));
         drop(broken);
-        (1..9).for_each(|at| next.put(at));
-        assert!(line.state().given_up);
+        assert!(!next.put(1));
     }
 }

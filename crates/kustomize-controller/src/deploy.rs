@@ -384,8 +384,9 @@ async fn prune(
 }
 
 /// True for a look that nobody asked for and that found everything as it was: not worth a word.
-pub(crate) fn is_silent(site: &Site<'_>, work: &Work) -> bool {
+pub(crate) fn is_silent(site: &Site<'_>, work: &Work, book: &Book) -> bool {
     work.repairs
+        && !book.has_moved()
         && !work.changed
         && site.context.options.ways.quiet
         && site.scope.trigger != Trigger::Requested
@@ -410,6 +411,7 @@ fn tell_unwatched(site: &Site<'_>, session: &mut Session, inventory: &manifest::
 
 /// Everything is as desired.
 fn succeed(site: &Site<'_>, session: &mut Session, work: &mut Work, book: &mut Book) -> Verdict {
+    let silent = is_silent(site, work, book);
     book.advance();
     let inventory = work.inventory.take().unwrap_or_default();
     let members: Vec<_> = inventory
@@ -420,7 +422,7 @@ fn succeed(site: &Site<'_>, session: &mut Session, work: &mut Work, book: &mut B
         })
         .collect();
     let applied = remembered::mark(&work.inputs, members.iter().map(|(id, state)| (id, state.clone())));
-    if is_silent(site, work) {
+    if silent {
         book.remember(applied);
     } else {
         tell_unwatched(site, session, &inventory, book);

@@ -150,7 +150,7 @@ pub(crate) async fn check(
         let watch = watch(site, checks);
         work.checking = Some(Checking { watch, since: Instant::now(), failed: None });
     }
-    let (changed, silent) = (work.changed, deploy::is_silent(site, work));
+    let (changed, silent) = (work.changed, deploy::is_silent(site, work, book));
     let Some(checking) = &mut work.checking else { return Ok(None) };
     if site.scope.trigger == Trigger::Retry
         && checking.failed.as_ref().is_some_and(|(since, _)| since.elapsed() >= site.request.retry)

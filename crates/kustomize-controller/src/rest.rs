@@ -34,8 +34,7 @@ pub(crate) async fn rest(
     if let Some(verdict) = health::keep(site, settled, book).await? {
         return Ok(Some(verdict));
     }
-    let moved = book.facts.last_applied_revision.as_deref() != Some(book.subject.revision.as_str())
-        || settled.inputs.artifact != inputs.artifact;
+    let moved = book.has_moved() || settled.inputs.artifact != inputs.artifact;
     let told = site.scope.trigger == Trigger::Requested || !site.context.options.ways.quiet;
     if moved || told {
         settled.inputs = inputs.clone();

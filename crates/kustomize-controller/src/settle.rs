@@ -97,6 +97,12 @@ impl Book {
         }
     }
 
+    /// True when the revision at hand is not the one that was applied last, or is of another origin.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.facts.last_applied_revision.as_ref() != Some(&self.subject.revision)
+            || self.facts.last_applied_origin_revision != self.subject.origin
+    }
+
     /// The revision is applied.
     pub(crate) fn advance(&mut self) {
         self.facts.last_attempted_revision = Some(self.subject.revision.clone());
@@ -149,9 +155,14 @@ mod tests {
     fn the_origin_of_a_revision_goes_with_it() {
         let mut book = Book::open(KustomizationFacts::default(), &[]);
         book.subject = Subject { revision: "r1".into(), origin: Some("o".into()) };
+        assert!(book.has_moved());
         book.advance();
+        assert!(!book.has_moved());
         assert_eq!(book.facts.last_applied_origin_revision.as_deref(), Some("o"));
+        book.subject.origin = None;
+        assert!(book.has_moved());
         book.subject = Subject { revision: "r2".into(), origin: None };
+        assert!(book.has_moved());
         book.advance();
         assert_eq!(book.facts.last_applied_origin_revision, None);
         assert_eq!(book.facts.last_applied_revision.as_deref(), Some("r2"));

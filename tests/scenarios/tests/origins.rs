@@ -119,7 +119,8 @@ async fn an_artifact_that_is_not_there_yet_is_applied_when_it_is() {
     awaited["metadata"] = Value::Null;
     hold(&stage.repositories(), "late", &awaited).await;
     add(&stage, "app", "late").await;
-    let failed = fails(&stage, "app", &["not found"]).await;
+    // That there is no such source may be said first: the watches of two kinds tell in any order.
+    let failed = fails(&stage, "app", &["artifact not found"]).await;
     assert_eq!(
         condition_text(&failed, "Ready", "message"),
         "Source is not ready, artifact not found, retrying in 30s"

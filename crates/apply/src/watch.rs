@@ -3,6 +3,7 @@
 mod feed;
 mod kinds;
 mod patience;
+mod sighting;
 mod store;
 
 use std::collections::HashMap;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
-use kube::api::{Api, ApiResource, DynamicObject};
-use kube::core::PartialObjectMeta;
+use futures::StreamExt;
+use kube::api::{Api, ApiResource};
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::patience::{Pause, patient};
+use super::sighting::Sighting;
 use super::store::{Known, News};
 use super::{Depth, Phase, Reach, Shared, Signal, Watch};
 use crate::{Failure, ObjectId, Seen};
@@ -123,36 +123,32 @@ async fn source(watch: &Watch, shared: &Shared, depth: Depth) -> Result<Events, 
     }
     let client = shared.transport.client().clone();
     let types = (resource.api_version(), resource.kind.clone());
-    Ok(if depth == Depth::Metadata {
-        type Partial = PartialObjectMeta<DynamicObject>;
-        let api: Api<Partial> = match namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &place),
-            None => Api::all_with(client, &place),
-        };
-        json(types, watcher(api, config))
-    } else {
-        let api: Api<DynamicObject> = match namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &place),
-            None => Api::all_with(client, &place),
-        };
-        json(types, watcher(api, config))
+    Ok(match depth {
+        Depth::Metadata => events::<true>(client, namespace, &place, config, types),
+        Depth::Health | Depth::Objects => events::<false>(client, namespace, &place, config, types),
     })
 }
 
 /// Events as JSON. Items of lists lack their own `apiVersion` and `kind`, so these are filled in.
-fn json<K: serde::Serialize + Send + 'static>(
+fn events<const METADATA: bool>(
+    client: kube::Client,
+    namespace: Option<&str>,
+    place: &ApiResource,
+    config: watcher::Config,
     (api_version, kind): (String, String),
-    events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
 ) -> Events {
-    let value = move |object: K| {
-        let mut object = serde_json::to_value(object).unwrap_or_default();
+    let api: Api<Sighting<METADATA>> = match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, place),
+        None => Api::all_with(client, place),
+    };
+    let value = move |Sighting { mut object, .. }: Sighting<METADATA>| {
         if let Some(fields) = object.as_object_mut() {
             fields.insert("apiVersion".to_owned(), Value::from(api_version.as_str()));
             fields.insert("kind".to_owned(), Value::from(kind.as_str()));
         }
         object
     };
-    let values = patient(events).map(move |event| {
+    let values = patient(watcher(api, config)).map(move |event| {
         Ok(match event? {
             Event::Init => Event::Init,
             Event::InitDone => Event::InitDone,

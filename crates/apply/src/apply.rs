@@ -14,8 +14,8 @@ use crate::look::Found;
 use crate::recreate::is_immutable;
 use crate::transport::{Answer, Call};
 use crate::{
-    Action, Cluster, Desired, Failure, Fate, Identity, Memory, Missing, ObjectId, Outcome, Policy, Report,
-    Seen, Step,
+    Action, Cluster, Desired, Error, Failure, Fate, Identity, Memory, Missing, ObjectId, Outcome, Policy,
+    Report, Seen, Step,
 };
 
 /// Objects looked at in the same moment; those of one kind and namespace share a request, so that more looks
@@ -42,6 +42,7 @@ impl fmt::Debug for Target {
 
 /// What must be known of the objects of a stage before they are written, and what needs no write.
 pub struct Survey<'a> {
+    stage: &'a [Desired],
     cases: Vec<(usize, Case<'a>, Before)>,
     report: Report,
 }
@@ -49,6 +50,22 @@ pub struct Survey<'a> {
 impl fmt::Debug for Survey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Survey").field("to_write", &self.cases.len()).finish_non_exhaustive()
+    }
+}
+
+impl Survey<'_> {
+    /// Keeps back what may not be written, as if its kind were not served yet: whoever prepared for the stage found
+    /// it so. If it is by now, [`crate::Signal::Kind`] tells so at once.
+    pub fn withhold(&mut self, cluster: &Cluster, may: impl Fn(&ObjectId) -> bool) {
+        self.cases.retain(|(_, case, _)| may(&case.desired.id));
+        for (desired, outcome) in self.stage.iter().zip(&mut self.report.outcomes) {
+            if outcome.error().is_none() && !may(&desired.id) {
+                let (group, kind) = (desired.id.group.clone(), desired.id.kind.clone());
+                let version = Some(desired.object().version().to_owned());
+                let cause = Failure::NoMatch { group, version, kind };
+                outcome.fate = without_kind(cluster, desired, &desired.id, cause);
+            }
+        }
     }
 }
 
@@ -100,7 +117,7 @@ impl Target {
         policy: &Policy,
         cancel: &CancellationToken,
     ) -> Report {
-        let Survey { mut cases, mut report } = survey;
+        let Survey { mut cases, mut report, .. } = survey;
         if policy.all_or_nothing {
             self.rehearse(&cases, cancel, &mut report).await;
             if report.outcomes.iter().any(|outcome| outcome.error().is_some()) {
@@ -174,7 +191,7 @@ impl Target {
                 }
             }
         }
-        Survey { cases, report }
+        Survey { stage, cases, report }
     }
 
     /// What is to be written, with what is known of the live object; or the outcome, where nothing is.
@@ -214,13 +231,10 @@ impl Target {
         let resource = match self.in_time(found).await {
             Ok(resource) => resource,
             Err(cause) => {
-                let missing = matches!(cause, Failure::NoMatch { .. });
-                let error = refused(desired, &id, Step::DryRun, cause);
-                return Err(Box::new(if missing {
-                    self.cluster.await_kind(&id.group, &id.kind);
-                    Fate::Parked { on: Missing::Kind { group: id.group, kind: id.kind }, error }
+                return Err(Box::new(if matches!(cause, Failure::NoMatch { .. }) {
+                    without_kind(&self.cluster, desired, &id, cause)
                 } else {
-                    Fate::Failed(error)
+                    Fate::Failed(refused(desired, &id, Step::DryRun, cause))
                 }));
             }
         };
@@ -263,9 +277,7 @@ impl Target {
         if refusal.code == 404 && step == Step::DryRun {
             // An apply creates what is not there, so it is the kind that is gone.
             self.cluster.inner.kinds.forget();
-            self.cluster.await_kind(&id.group, &id.kind);
-            let (group, kind) = (id.group.clone(), id.kind.clone());
-            return Fate::Parked { on: Missing::Kind { group, kind }, error };
+            return await_kind(&self.cluster, id, error);
         }
         Fate::Failed(error)
     }
@@ -316,6 +328,16 @@ pub(crate) fn without_write(case: &Case<'_>, seen: &Seen, memory: &Memory) -> Op
     }
     let agrees = memory.agrees(case.desired, &case.id, seen);
     agrees.then(|| Fate::Applied { action: Action::Unchanged, seen: seen.clone(), health: None })
+}
+
+/// An object whose kind is not served; from now on it is told when it is.
+fn without_kind(cluster: &Cluster, desired: &Desired, id: &ObjectId, cause: Failure) -> Fate {
+    await_kind(cluster, id, refused(desired, id, Step::DryRun, cause))
+}
+
+fn await_kind(cluster: &Cluster, id: &ObjectId, error: Error) -> Fate {
+    cluster.await_kind(&id.group, &id.kind);
+    Fate::Parked { on: Missing::Kind { group: id.group.clone(), kind: id.kind.clone() }, error }
 }
 
 fn untried(desired: &Desired) -> Outcome {

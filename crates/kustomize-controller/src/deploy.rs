@@ -2,7 +2,6 @@
 //! up by another pass: what is done already costs nothing then.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::time::Duration;
 
 use sluice_api::condition::ConditionStatus;
@@ -10,10 +9,11 @@ use sluice_api::kustomize::v1::Kustomization;
 use sluice_api::kustomize::v1::reason as ks;
 use sluice_api::{Time, reason as common};
 use sluice_apply::{Action, Cluster, Desired, Fate, ObjectId, Outlook, Policy, Report, Seen, Survey, Target};
-use sluice_manifest::{self as manifest, Inventory};
+use sluice_manifest as manifest;
 use sluice_runtime::{Readiness, Scope, Trigger, Verdict, WakeKey};
 use tokio::time::Instant;
 
+use crate::claim::{Claimed, claim};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::health;
@@ -58,8 +58,9 @@ pub(crate) async fn deploy(
     // To look changes nothing, so it need not wait until the claim is durable.
     let surveyed = {
         let survey = site.target.survey(&first, &policy, &session.memory, &site.scope.cancel);
-        let (claimed, surveyed) = tokio::join!(claim(site, work, book), survey);
-        claimed?;
+        let (claimed, mut surveyed) = tokio::join!(claim(site, work, book), survey);
+        let claimed = claimed?;
+        surveyed.withhold(site.target.cluster(), |id| claimed.covers(id));
         surveyed
     };
     let mut report = manifest::Report::default();
@@ -82,42 +83,6 @@ pub(crate) async fn deploy(
         return Ok(verdict);
     }
     Ok(succeed(site, session, work, book))
-}
-
-/// Makes durable what this run answers for, before its first write.
-async fn claim(site: &Site<'_>, work: &Work, book: &mut Book) -> Result<(), Failure> {
-    if !site.context.options.ways.claim_first || work.inventory.is_some() {
-        return Ok(());
-    }
-    let (recorded, _) = book.inventory();
-    let claim = claimable(site, work, &recorded).await?;
-    if recorded == claim && book.facts.inventory.is_some() {
-        return Ok(());
-    }
-    book.record(&claim);
-    let doing = message::progress(Step::Apply, &book.subject.revision, site.request.timeout);
-    let commit = async { Ok(site.scope.commit(&book.facts, &doing).await?) };
-    site.limit.keep("recording the inventory", commit).await?;
-    Ok(())
-}
-
-/// The claim without what cannot be written yet, for its kind is neither served nor defined by this very set: Flux
-/// would find it in the inventory and try to delete it for ever. It is claimed once its kind is there.
-async fn claimable(site: &Site<'_>, work: &Work, recorded: &Inventory) -> Result<Inventory, Failure> {
-    let objects = work.stages.iter().flat_map(|(_, members)| members).map(Desired::object);
-    let defined: HashSet<(&str, &str)> = objects.filter_map(manifest::Object::defines).collect();
-    let mut absent = Vec::new();
-    for id in work.plan.claim.ids().filter(|id| !recorded.contains(id)) {
-        if defined.contains(&(id.group.as_str(), id.kind.as_str())) {
-            continue;
-        }
-        match site.target.cluster().resource(&id.group, None, &id.kind).await {
-            Ok(_) => {}
-            Err(sluice_apply::Failure::NoMatch { .. }) => absent.push(id.clone()),
-            Err(failure) => return Err(Failure::Client(failure.to_string())),
-        }
-    }
-    Ok(work.plan.claim.without(&absent))
 }
 
 /// Watches every kind this run touches. Watches are shared, and a hint only.
@@ -158,10 +123,8 @@ async fn apply(
     let mut trouble = Trouble::default();
     let mut wait = None;
     for place in 0..work.stages.len() {
-        if place > 0 {
-            // A kind may have come while the stage before was waited for.
-            claim(site, work, book).await?;
-        }
+        // A kind may have come while the stage before was waited for.
+        let claimed = if place > 0 { claim(site, work, book).await? } else { Claimed::All };
         let Some((kind, members)) = work.stages.get(place) else { break };
         let kind = *kind;
         let cancel = &site.scope.cancel;
@@ -171,7 +134,9 @@ async fn apply(
             }
             None => {
                 let members = rested(session, members);
-                let report = site.target.apply(&members, policy, &session.memory, cancel).await;
+                let mut surveyed = site.target.survey(&members, policy, &session.memory, cancel).await;
+                surveyed.withhold(site.target.cluster(), |id| claimed.covers(id));
+                let report = site.target.apply_surveyed(surveyed, policy, cancel).await;
                 (Cow::Owned(members), report)
             }
         };

@@ -20,6 +20,7 @@ use sluice_runtime::{Handle, Host, Wiring};
 pub mod args;
 mod artifacts;
 mod bounds;
+mod claim;
 mod configs;
 mod contest;
 mod context;

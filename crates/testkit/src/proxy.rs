@@ -93,6 +93,8 @@ pub enum Fault {
     Close,
     /// Never answered, nor forwarded.
     Hang,
+    /// Forwarded once [`Proxy::release`] is called.
+    Hold,
 }
 
 type Test = Arc<dyn Fn(&Seen) -> bool + Send + Sync>;
@@ -167,6 +169,7 @@ struct Shared {
     /// Watches deliver nothing, everything else passes.
     held: watch::Sender<bool>,
     closing: watch::Sender<u64>,
+    releasing: watch::Sender<u64>,
     logged: watch::Sender<u64>,
 }
 
@@ -197,6 +200,7 @@ impl Proxy {
             dark: watch::Sender::new(false),
             held: watch::Sender::new(false),
             closing: watch::Sender::new(0),
+            releasing: watch::Sender::new(0),
             logged: watch::Sender::new(0),
         });
         let router = Router::new().fallback(pass).with_state(shared.clone());
@@ -266,6 +270,11 @@ impl Proxy {
         }
     }
 
+    /// Forwards what is held.
+    pub fn release(&self) {
+        self.shared.releasing.send_modify(|count| *count += 1);
+    }
+
     /// Starts or ends chaos.
     pub fn set_chaos(&self, chaos: Option<Chaos>) {
         let mut plan = self.shared.plan();
@@ -312,11 +321,17 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Resp
     lit(&shared).await;
     let (parts, body) = request.into_parts();
     let seen = Seen::read(&parts);
+    let mut releasing = shared.releasing.subscribe();
     let (index, fault) = arrive(&shared, &seen);
     match fault {
         Some(Fault::Refuse(code)) => return finish(&shared, index, code, refusal(code)),
         Some(Fault::Close) => return finish(&shared, index, 0, broken()),
         Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Hold) => {
+            shared.logged.send_modify(|count| *count += 1);
+            // The sender lives as long as this request.
+            let _ = releasing.changed().await;
+        }
         Some(Fault::Swallow(_)) | None => {}
     }
     let Ok(bytes) = to_bytes(body, usize::MAX).await else { return broken() };

@@ -3,8 +3,9 @@
 
 use kube::api::DeleteParams;
 use serde_json::json;
-use sluice_scenarios::{Stage, config_map};
+use sluice_scenarios::{LIMIT, Stage, config_map};
 use sluice_testkit::waiting::{condition_text, kind, objects, text};
+use sluice_testkit::{Fault, Rule};
 
 const CLAIM: &str = "apiVersion: v1
 kind: PersistentVolumeClaim
@@ -215,5 +216,87 @@ async fn whoever_waits_holds_up_nobody() {
     }
     stage.add_kustomization("quick", "./app", json!({})).await.unwrap();
     stage.ready("quick", &commit).await.unwrap();
+    stage.end().await.unwrap();
+}
+
+/// A definition in a group of its own, so that nobody else's news speak of it.
+fn definition(word: &str) -> serde_json::Value {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let names = json!({"plural": format!("{word}s"), "kind": format!("K{word}")});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{word}s.{word}.example.com")},
+        "spec": {"group": format!("{word}.example.com"), "scope": "Namespaced", "names": names,
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}})
+}
+
+#[tokio::test]
+async fn what_was_not_claimed_is_not_applied_though_its_kind_came_meanwhile() {
+    let stage = Stage::start().await.unwrap();
+    let words = ["early", "late"].map(|word| format!("{word}{}", std::process::id()));
+    let thing = |word: &str, name: &str| {
+        format!(
+            "apiVersion: {word}.example.com/v1\nkind: K{word}\nmetadata: {{name: {name}}}\nspec: {{x: 1}}\n"
+        )
+    };
+    let [early, late] = &words;
+    let role = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {}}}\nrules: []\n",
+        stage.namespace
+    );
+    let refused = "apiVersion: v1\nkind: Service\nmetadata: {name: refused}\nspec: {ports: [{port: 0}]}\n";
+    let files = [
+        ("scout-early/thing.yaml", thing(early, "scout")),
+        ("scout-late/thing.yaml", thing(late, "scout")),
+        ("app/first.yaml", role),
+        ("app/early.yaml", thing(early, "thing")),
+        ("app/late.yaml", thing(late, "thing")),
+        ("app/refused.yaml", refused.to_owned()),
+    ];
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
+    let commit = stage.repository.commit("first", &files).unwrap();
+    stage.add_source().await.unwrap();
+    let patient = || json!({"retryInterval": "30m"});
+    for scout in ["scout-early", "scout-late"] {
+        stage.add_kustomization(scout, scout, patient()).await.unwrap();
+        let failed = |object: &_| condition_text(object, "Ready", "reason") == "ReconciliationFailed";
+        stage.until(&stage.kustomizations(), scout, failed).await.unwrap();
+    }
+    let claims = || {
+        Rule::first(1, Fault::Hold, |seen| {
+            seen.resource == "kustomizations/status" && seen.path.contains("/app/")
+        })
+    };
+    // While the first claim is on its way one kind comes, while the second is, the other one. The scouts show that
+    // the controller knows them.
+    stage.proxy.set_rules(vec![claims()]);
+    stage.add_kustomization("app", "./app", patient()).await.unwrap();
+    for (word, scout) in [(early, "scout-early"), (late, "scout-late")] {
+        tokio::time::timeout(LIMIT, stage.proxy.struck()).await.expect("a claim is written");
+        stage.apply(&definition(word)).await.unwrap();
+        stage.ready(scout, &commit).await.unwrap();
+        if word == early {
+            stage.proxy.set_rules(vec![claims()]);
+        }
+        stage.proxy.release();
+    }
+    let things = stage.api(&format!("{late}.example.com/v1"), &format!("K{late}"), &format!("{late}s"));
+    stage.until(&things, "thing", |_| true).await.unwrap();
+    let app = stage.kustomizations().get("app").await.unwrap();
+    let entries = app.data.pointer("/status/inventory/entries").unwrap().to_string();
+    let entry = format!("{}_thing_{late}.example.com_K{late}", stage.namespace);
+    assert!(entries.contains(&entry), "{entries}");
+    // It goes with its place in Git, though nothing ever was applied to the end.
+    let second = stage.push(&[("app/late.yaml", None), ("app/refused.yaml", None)]).await.unwrap();
+    stage.ready("app", &second).await.unwrap();
+    stage.until_gone(&things, "thing").await.unwrap();
+    for name in ["app", "scout-early", "scout-late"] {
+        stage.kustomizations().delete(name, &DeleteParams::default()).await.unwrap();
+        stage.until_gone(&stage.kustomizations(), name).await.unwrap();
+    }
+    let resource = kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    for word in &words {
+        let name = format!("{word}s.{word}.example.com");
+        objects(&stage.client, &resource, "").delete(&name, &DeleteParams::default()).await.unwrap();
+    }
     stage.end().await.unwrap();
 }

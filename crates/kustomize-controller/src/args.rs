@@ -58,6 +58,11 @@ pub struct Args {
     #[arg(long, default_value = "false", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
     insecure_kubeconfig_tls: bool,
+    /// Let a server that a kubeConfig ConfigMap describes see the controller's own token, as Flux does, even where
+    /// --default-service-account is set
+    #[arg(long, default_value = "false", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
+    insecure_interceptable_tokens: bool,
     /// Repair drift when it is seen; false to repair it once per interval, as Flux does
     #[arg(long, default_value = "true", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
@@ -154,6 +159,7 @@ impl Args {
             source_host: variable("SOURCE_CONTROLLER_LOCALHOST"),
             watcher_host: variable("SOURCE_WATCHER_LOCALHOST"),
             insecure_kubeconfig_tls: self.insecure_kubeconfig_tls,
+            interceptable_tokens: self.insecure_interceptable_tokens,
             gates,
             ways: Ways {
                 drift_repair: self.drift_repair,

@@ -45,6 +45,8 @@ pub struct Options {
     pub watcher_host: Option<String>,
     /// Kubeconfigs may ask not to verify the server.
     pub insecure_kubeconfig_tls: bool,
+    /// Even the controller's own token may be shown to a server that a tenant describes.
+    pub interceptable_tokens: bool,
     /// Switches.
     pub gates: Gates,
     /// Ways in which this controller differs from Flux unless told otherwise.
@@ -76,6 +78,7 @@ impl Default for Options {
             source_host: None,
             watcher_host: None,
             insecure_kubeconfig_tls: false,
+            interceptable_tokens: false,
             gates: Gates::default(),
             ways: Ways::default(),
             artifact_cache: 64 << 20,

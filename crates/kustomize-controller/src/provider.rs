@@ -52,6 +52,11 @@ pub(crate) enum Refused {
          enabled: enable it, or remove key 'serviceAccountName'"
     )]
     Gate,
+    #[error(
+        "it names no ServiceAccount and describes the server itself, which would be shown the controller's own token: \
+         add key 'serviceAccountName', or enable --insecure-interceptable-tokens of the controller"
+    )]
+    OwnToken,
 }
 
 impl Way {
@@ -96,6 +101,12 @@ impl Way {
             return Err(Refused::Gate);
         }
         let account = own.or_else(|| options.default_kubeconfig_service_account.clone());
+        let described = known || matches!(provider, Provider::Generic { .. });
+        // Who is held to an account of its own must not get hold of the controller's.
+        let is_held = options.default_service_account.is_some() && !options.interceptable_tokens;
+        if account.is_none() && described && is_held {
+            return Err(Refused::OwnToken);
+        }
         Ok(Self { provider, address: address.map(|(_, parsed)| parsed), ca, account })
     }
 }
@@ -161,6 +172,35 @@ mod tests {
         assert_eq!(read(&pairs).unwrap_err(), "key 'cluster' is required by provider 'aws'");
         pairs.push(("cluster", "arn:aws:eks:eu-west-1:1:cluster/prod"));
         assert!(matches!(read(&pairs).unwrap().provider, Provider::Aws(_)));
+    }
+
+    #[test]
+    fn the_controllers_own_token_goes_to_no_server_that_somebody_held_to_an_account_describes() {
+        let arn = ("cluster", "arn:aws:eks:eu-west-1:1:cluster/prod");
+        let described = [
+            vec![("provider", "generic"), ("address", "a")],
+            vec![("provider", "aws"), arn, ("address", "a"), ("ca.crt", "PEM")],
+            vec![("provider", "azure"), ("address", "a"), ("ca.crt", "PEM")],
+            vec![("provider", "gcp"), ("address", "a"), ("ca.crt", "PEM")],
+        ];
+        let data = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, text)| ((*key).to_owned(), text.as_bytes().to_vec())).collect()
+        };
+        let held = Options { default_service_account: Some("tenant".to_owned()), ..Options::default() };
+        let with_default =
+            Options { default_kubeconfig_service_account: Some("remote".to_owned()), ..held.clone() };
+        let allowed = Options { interceptable_tokens: true, ..held.clone() };
+        for pairs in &described {
+            assert_eq!(Way::read(&data(pairs), &held), Err(Refused::OwnToken), "{pairs:?}");
+            for options in [&Options::default(), &with_default, &allowed] {
+                assert!(Way::read(&data(pairs), options).is_ok(), "{pairs:?}");
+            }
+        }
+        // The cloud tells where these are, or how to verify them.
+        for more in [None, Some(("address", "a")), Some(("ca.crt", "PEM"))] {
+            let pairs: Vec<_> = [("provider", "aws"), arn].into_iter().chain(more).collect();
+            assert!(Way::read(&data(&pairs), &held).is_ok(), "{pairs:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::resources;
 use binaries::Binaries;
-pub(crate) use binaries::helm;
 use credentials::Credentials;
 use processes::Processes;
 
@@ -43,7 +42,7 @@ enum Command {
     Down,
     /// Say what runs
     Status,
-    /// Only build the binaries
+    /// Only build all that `up` and `test` need
     Build,
     /// Start the servers, run the scenarios on them, and stop them
     Test {
@@ -89,18 +88,20 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let dir = args.dir.clone().unwrap_or_else(|| cache.join(format!("cluster-{}", args.version.minor())));
     match args.command {
         Command::Up(options) => {
-            let (kubeconfig, _) = up(&cache, &dir, args.version, &options).await?;
+            let kubeconfig = up(&cache, &dir, args.version, &options).await?;
             println!("export KUBECONFIG={}", kubeconfig.display());
             Ok(())
         }
         Command::Down => down(&dir),
         Command::Status => status(&dir),
-        Command::Build => binaries::find_or_build(&cache, args.version.minor()).await.map(drop),
+        Command::Build => tools(&cache, args.version).await.map(drop),
         Command::Test { flags } => {
             let dir = args.dir.unwrap_or_else(|| cache.join(format!("test-{}", std::process::id())));
-            let (kubeconfig, kubectl) = up(&cache, &dir, args.version, &UpArgs::default()).await?;
+            // First of all: what cannot be built is known before anything is tried.
+            let tools = tools(&cache, args.version).await?;
+            let kubeconfig = up(&cache, &dir, args.version, &UpArgs::default()).await?;
             println!("servers in {}", dir.display());
-            let outcome = check_on(&kubeconfig, kubectl.as_deref(), &cache, &flags).await;
+            let outcome = check_on(&kubeconfig, &tools, &flags).await;
             down(&dir)?;
             outcome
         }
@@ -116,13 +117,21 @@ fn cache() -> Result<PathBuf> {
     Ok(base.join("sluice"))
 }
 
-/// Starts the servers; answers with a kubeconfig, and the `kubectl` that belongs to them if there is one.
-async fn up(
-    cache: &Path,
-    dir: &Path,
-    version: Version,
-    options: &UpArgs,
-) -> Result<(PathBuf, Option<PathBuf>)> {
+/// What the tests run beside the servers.
+struct Tools {
+    kubectl: PathBuf,
+    helm: PathBuf,
+}
+
+/// Finds or builds everything that [`Command::Test`] needs, servers included.
+async fn tools(cache: &Path, version: Version) -> Result<Tools> {
+    binaries::find_or_build(cache, version.minor()).await?;
+    let kubectl = binaries::kubectl(cache, version.minor()).await?;
+    Ok(Tools { kubectl, helm: binaries::helm(cache).await? })
+}
+
+/// Starts the servers; answers with a kubeconfig.
+async fn up(cache: &Path, dir: &Path, version: Version, options: &UpArgs) -> Result<PathBuf> {
     if Processes::recorded(dir)?.any_alive() {
         bail!("servers already run in {}; stop them with `cargo xtask cluster down`", dir.display());
     }
@@ -135,7 +144,7 @@ async fn up(
         processes.stop()?;
         return Err(error.context(format!("logs are in {}", dir.display())));
     }
-    Ok((credentials.admin_kubeconfig, binaries.kubectl))
+    Ok(credentials.admin_kubeconfig)
 }
 
 fn down(dir: &Path) -> Result<()> {
@@ -159,24 +168,24 @@ fn status(dir: &Path) -> Result<()> {
 }
 
 /// What can be installed, and the scenarios.
-async fn check_on(kubeconfig: &Path, kubectl: Option<&Path>, cache: &Path, flags: &[String]) -> Result<()> {
+async fn check_on(kubeconfig: &Path, tools: &Tools, flags: &[String]) -> Result<()> {
     let client = crate::world::client(kubeconfig).await?;
-    crate::install::check(&client, cache).await?;
-    scenarios(Some(kubeconfig), kubectl, flags).await?;
+    crate::install::check(&client, &tools.helm).await?;
+    scenarios(Some(kubeconfig), &tools.kubectl, flags).await?;
     if flags.is_empty() {
         // The embedded API's own tests have no kubectl where none is installed.
-        scenarios(None, kubectl, &["--test".to_owned(), "kubectl".to_owned()]).await?;
+        scenarios(None, &tools.kubectl, &["--test".to_owned(), "kubectl".to_owned()]).await?;
     }
     resources::wait_for_no_namespaces(&client, &STORIES, CLEAN_WITHIN).await
 }
 
 /// The scenarios of `tests/`, with every server they start replaced by the one behind `kubeconfig`.
-async fn scenarios(kubeconfig: Option<&Path>, kubectl: Option<&Path>, flags: &[String]) -> Result<()> {
+async fn scenarios(kubeconfig: Option<&Path>, kubectl: &Path, flags: &[String]) -> Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = tokio::process::Command::new(cargo);
     command.args(["test", "-p", "sluice-scenarios"]).args(flags);
     command.envs(kubeconfig.map(|path| ("SLUICE_KUBECONFIG", path)));
-    command.envs(kubectl.map(|path| ("KUBECTL", path)));
+    command.env("KUBECTL", kubectl);
     let status = command.status().await.context("running the scenarios")?;
     let server = if kubeconfig.is_some() { "real" } else { "embedded" };
     ensure!(status.success(), "scenarios failed on the {server} API server ({status})");

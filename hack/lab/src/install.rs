@@ -15,7 +15,6 @@ use sluice_testkit::process::program;
 use sluice_testkit::waiting::{kind, objects};
 use tokio::process::Command;
 
-use crate::cluster::helm;
 use crate::resources::{self, install_crds};
 
 const NAMESPACE: &str = "flux-system";
@@ -42,7 +41,7 @@ const RELEASES: [(&str, &[&str]); 6] = [
 ];
 
 /// Builds, lints, renders and dry-run applies everything installable.
-pub(crate) async fn check(client: &Client, cache: &Path) -> Result<()> {
+pub(crate) async fn check(client: &Client, helm: &Path) -> Result<()> {
     restricted_namespace(client).await?;
     install_crds(client).await?;
     let discovery = Discovery::new(client.clone()).run().await?;
@@ -58,16 +57,15 @@ pub(crate) async fn check(client: &Client, cache: &Path) -> Result<()> {
             dry_run(client, &discovery, component, &text, true).await?;
         }
     }
-    let helm = helm(cache).await?;
-    run(&helm, &["dependency", "build", "charts/sluice"], &root).await?;
+    run(helm, &["dependency", "build", "charts/sluice"], &root).await?;
     for (chart, values) in RELEASES {
         let path = format!("charts/{chart}");
-        run(&helm, &["lint", "--strict", &path], &root).await?;
+        run(helm, &["lint", "--strict", &path], &root).await?;
         let mut arguments = vec!["template", chart, &path, "--namespace", NAMESPACE, "--include-crds"];
         for value in values {
             arguments.extend(["--set", value]);
         }
-        let text = run(&helm, &arguments, &root).await?;
+        let text = run(helm, &arguments, &root).await?;
         let isolated = !values.contains(&"networkPolicy.enabled=false");
         dry_run(client, &discovery, &format!("{path} {values:?}"), &text, isolated).await?;
     }

@@ -44,6 +44,22 @@ fn a_build_that_fails_is_not_passed_over() {
     }
 }
 
+/// The packages that a command has built, by a `go` that makes empty files.
+fn built(command: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\n: > \"$2\"\necho \"$3\" >> \"$0.log\"\n";
+    program(folder.path(), "go", script);
+    cluster(folder.path()).arg(command).env("PATH", folder.path()).output().unwrap();
+    std::fs::read_to_string(folder.path().join("go.log")).unwrap()
+}
+
+#[test]
+fn only_what_a_command_needs_is_built() {
+    let (up, all) = (built("up"), built("build"));
+    assert!(up.contains("cmd/kube-apiserver") && !up.contains("kubectl") && !up.contains("helm"), "{up}");
+    assert!(all.starts_with(&up) && all.contains("cmd/kubectl") && all.contains("cmd/helm"), "{all}");
+}
+
 #[test]
 fn binaries_that_are_named_are_used_and_their_failure_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,9 +13,9 @@ fn program() -> OsString {
     std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into())
 }
 
-/// True where there is a `kubectl` to try. One that is named has to be there.
+/// True where there is a `kubectl` to try. One that is named has to be there, and so has one beside a real server.
 pub fn is_installed() -> bool {
-    if std::env::var_os("KUBECTL").is_some() {
+    if ["KUBECTL", "SLUICE_KUBECONFIG"].iter().any(|name| std::env::var_os(name).is_some()) {
         return true;
     }
     let found = std::process::Command::new(program()).args(["version", "--client"]).output();

@@ -1,4 +1,5 @@
-//! The stock `kubectl` works on the development API as it does on a real server. Where there is none, nothing is tried.
+//! The stock `kubectl` works on the development API as it does on a real server. On a machine without one
+//! nothing is tried here, but `cargo xtask cluster test` brings its own.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! The binaries of servers and of kubectl: those that `KUBEBUILDER_ASSETS` names, or built here once from pinned modules.
+//! The binaries of servers, and of kubectl where it is asked for: those that `KUBEBUILDER_ASSETS` names, or built here once from pinned modules.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,16 +14,14 @@ pub(super) struct Binaries {
     pub(super) controller_manager: Option<PathBuf>,
     pub(super) scheduler: Option<PathBuf>,
     pub(super) kwok: Option<PathBuf>,
-    pub(super) kubectl: Option<PathBuf>,
 }
 
 /// A binary, the Go package it is built from, and the module folder that pins the package.
-const BUILDS: [(&str, &str, Module); 6] = [
+const SERVERS: [(&str, &str, Module); 5] = [
     ("etcd", "go.etcd.io/etcd/server/v3", Module::Kubernetes),
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", Module::Kubernetes),
     ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", Module::Kubernetes),
     ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", Module::Kubernetes),
-    ("kubectl", "k8s.io/kubernetes/cmd/kubectl", Module::Kubernetes),
     ("kwok", "sigs.k8s.io/kwok/cmd/kwok", Module::Kwok),
 ];
 
@@ -33,7 +31,7 @@ enum Module {
     Kwok,
 }
 
-/// Finds the binaries of one Kubernetes minor, building what the cache lacks.
+/// Finds the servers of one Kubernetes minor, building what the cache lacks.
 ///
 /// # Errors
 /// When neither `KUBEBUILDER_ASSETS` nor a Go toolchain is there, or a build fails.
@@ -41,14 +39,12 @@ pub(super) async fn find_or_build(cache: &Path, minor: &str) -> Result<Binaries>
     if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
         return assets_in(Path::new(&assets));
     }
-    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cluster");
-    let kubernetes = modules.join(format!("kubernetes-{minor}"));
-    let version = pinned(&kubernetes.join("go.mod"), "k8s.io/kubernetes")?;
+    let (kubernetes, version) = kubernetes(minor)?;
     let folder = cache.join(format!("kubernetes-{version}"));
-    for (name, package, module) in BUILDS {
+    for (name, package, module) in SERVERS {
         let source = match module {
             Module::Kubernetes => kubernetes.clone(),
-            Module::Kwok => modules.join("kwok"),
+            Module::Kwok => modules().join("kwok"),
         };
         build(&folder.join(name), package, &source, &version).await?;
     }
@@ -59,15 +55,41 @@ pub(super) async fn find_or_build(cache: &Path, minor: &str) -> Result<Binaries>
         controller_manager: Some(path("kube-controller-manager")),
         scheduler: Some(path("kube-scheduler")),
         kwok: Some(path("kwok")),
-        kubectl: Some(path("kubectl")),
     })
+}
+
+/// The `kubectl` of one Kubernetes minor: that of `KUBEBUILDER_ASSETS` if it holds one, else built once.
+///
+/// # Errors
+/// When there is none, and no Go toolchain, or the build fails.
+pub(super) async fn kubectl(cache: &Path, minor: &str) -> Result<PathBuf> {
+    let given = std::env::var_os("KUBEBUILDER_ASSETS").map(|assets| Path::new(&assets).join("kubectl"));
+    if let Some(given) = given.filter(|path| path.exists()) {
+        return Ok(given);
+    }
+    let (kubernetes, version) = kubernetes(minor)?;
+    let target = cache.join(format!("kubernetes-{version}")).join("kubectl");
+    build(&target, "k8s.io/kubernetes/cmd/kubectl", &kubernetes, &version).await?;
+    Ok(target)
+}
+
+/// Where the modules lie that pin what is built.
+fn modules() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../cluster")
+}
+
+/// The module that pins one Kubernetes minor, and the version it pins.
+fn kubernetes(minor: &str) -> Result<(PathBuf, String)> {
+    let module = modules().join(format!("kubernetes-{minor}"));
+    let version = pinned(&module.join("go.mod"), "k8s.io/kubernetes")?;
+    Ok((module, version))
 }
 
 /// The real helm, built once from its pinned module.
 ///
 /// # Errors
 /// When there is no Go toolchain, or the build fails.
-pub(crate) async fn helm(cache: &Path) -> Result<PathBuf> {
+pub(super) async fn helm(cache: &Path) -> Result<PathBuf> {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm");
     let version = pinned(&module.join("go.mod"), "helm.sh/helm/v4")?;
     let target = cache.join(format!("helm-{version}")).join("helm");
@@ -86,7 +108,6 @@ fn assets_in(folder: &Path) -> Result<Binaries> {
         controller_manager: optional("kube-controller-manager"),
         scheduler: optional("kube-scheduler"),
         kwok: optional("kwok"),
-        kubectl: optional("kubectl"),
     })
 }
 
@@ -126,6 +147,8 @@ async fn build(target: &Path, package: &str, module: &Path, version: &str) -> Re
     let status = Command::new("go")
         .current_dir(module)
         .env("CGO_ENABLED", "0")
+        // An older Go may fetch the one that the module asks for, whatever its distribution has set.
+        .env("GOTOOLCHAIN", std::env::var_os("GOTOOLCHAIN").unwrap_or_else(|| "auto".into()))
         .args(["build", "-trimpath", "-ldflags"])
         .arg(format!(
             "-s -w {stamp}.gitVersion=v{version} {stamp}.gitMajor={major} {stamp}.gitMinor={minor} {stamp}.gitTreeState=clean"
@@ -157,10 +180,8 @@ mod tests {
 
     #[test]
     fn both_pinned_versions_are_read_from_their_manifests() {
-        let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cluster");
         for minor in ["1.36", "1.34"] {
-            let manifest = modules.join(format!("kubernetes-{minor}/go.mod"));
-            assert!(pinned(&manifest, "k8s.io/kubernetes").unwrap().starts_with(minor));
+            assert!(kubernetes(minor).unwrap().1.starts_with(minor));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What people install is installable: every kustomization of `config/` built by our own engine, every chart linted and
 //! rendered by the real helm, and all of it dry-run applied to a server that enforces the restricted pod security standard.
 
+mod charts;
 mod conventions;
 
 use std::path::{Path, PathBuf};
@@ -30,16 +31,6 @@ const COMPONENTS: [(&str, bool); 4] = [
     ("pod-monitors", false),
 ];
 
-/// A chart and values to render it with.
-const RELEASES: [(&str, &[&str]); 6] = [
-    ("source-controller", &[]),
-    ("source-controller", &["persistence.enabled=true", "networkPolicy.enabled=false"]),
-    ("source-controller", &["networkPolicy.serverPorts={22,443,7999}"]),
-    ("kustomize-controller", &[]),
-    ("kustomize-controller", &["multiTenancy.enabled=true", "replicas=2", "extraArgs={--concurrent=20}"]),
-    ("sluice", &["source-controller.logLevel=debug"]),
-];
-
 /// Builds, lints, renders and dry-run applies everything installable.
 pub(crate) async fn check(client: &Client, helm: &Path) -> Result<()> {
     restricted_namespace(client).await?;
@@ -57,17 +48,8 @@ pub(crate) async fn check(client: &Client, helm: &Path) -> Result<()> {
             dry_run(client, &discovery, component, &text, true).await?;
         }
     }
-    run(helm, &["dependency", "build", "charts/sluice"], &root).await?;
-    for (chart, values) in RELEASES {
-        let path = format!("charts/{chart}");
-        run(helm, &["lint", "--strict", &path], &root).await?;
-        let mut arguments = vec!["template", chart, &path, "--namespace", NAMESPACE, "--include-crds"];
-        for value in values {
-            arguments.extend(["--set", value]);
-        }
-        let text = run(helm, &arguments, &root).await?;
-        let isolated = !values.contains(&"networkPolicy.enabled=false");
-        dry_run(client, &discovery, &format!("{path} {values:?}"), &text, isolated).await?;
+    for release in charts::check(helm, &root).await? {
+        dry_run(client, &discovery, &release.what, &release.text, release.isolated).await?;
     }
     println!("config/ and charts/: built, linted, rendered and dry-run applied");
     Ok(())

@@ -6,11 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use sluice_api::Artifact;
 use sluice_api::source::{SourceKind, SourceObject};
+use sluice_runtime::Guarded;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
@@ -118,7 +118,7 @@ impl Sources {
     ) {
         let Some(shelf) = self.shelves.get(&kind) else { return };
         let resource = kind.resource();
-        let api: Api<DeserializeGuard<SourceObject>> = match namespace {
+        let api: Api<Guarded<SourceObject>> = match namespace {
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
             None => Api::all_with(client, &resource),
         };
@@ -275,8 +275,8 @@ impl Shelf {
 }
 
 /// The event, unless its object cannot be read: one odd source must not hide all others.
-fn readable(event: Event<DeserializeGuard<SourceObject>>) -> Option<Event<SourceObject>> {
-    let read = |guard: DeserializeGuard<SourceObject>| {
+fn readable(event: Event<Guarded<SourceObject>>) -> Option<Event<SourceObject>> {
+    let read = |guard: Guarded<SourceObject>| {
         guard.0.inspect_err(|error| tracing::warn!(%error, "a source cannot be read")).ok()
     };
     Some(match event {
@@ -285,8 +285,8 @@ fn readable(event: Event<DeserializeGuard<SourceObject>>) -> Option<Event<Source
         Event::InitApply(guard) => Event::InitApply(read(guard)?),
         Event::Apply(guard) => Event::Apply(read(guard)?),
         // Its name is all that counts.
-        Event::Delete(guard) => Event::Delete(guard.0.unwrap_or_else(|invalid| SourceObject {
-            metadata: invalid.metadata,
+        Event::Delete(guard) => Event::Delete(guard.0.unwrap_or_else(|unreadable| SourceObject {
+            metadata: unreadable.metadata,
             ..SourceObject::default()
         })),
     })
@@ -404,7 +404,7 @@ mod tests {
         run(&shelf, Event::Apply(sample::source("r1")));
         let odd = serde_json::json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
             "metadata": {"name": "repo", "namespace": "apps"}, "status": {"artifact": "odd"}});
-        let odd: DeserializeGuard<SourceObject> = serde_json::from_value(odd).unwrap();
+        let odd: Guarded<SourceObject> = serde_json::from_value(odd).unwrap();
         assert!(odd.0.is_err());
         run(&shelf, readable(Event::Delete(odd)).unwrap());
         assert!(shelf.get("apps", "repo").is_none());

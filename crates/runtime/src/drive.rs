@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher;
 use sluice_api::Managed;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::guarded::Guarded;
 use crate::handle::{Handle, Key, Origin};
 use crate::host::Host;
 use crate::pass::Pass;
@@ -114,7 +114,7 @@ where
 
 /// Feeds the cache from a watch.
 async fn watch<K: Managed>(host: &Host, handle: &Handle<K>, forget: impl Fn(&Key)) {
-    let api: Api<DeserializeGuard<K>> = host.scope.api(host.client.clone());
+    let api: Api<Guarded<K>> = host.scope.api(host.client.clone());
     let mut events = pin!(crate::watch::events(api, host.scope.config()));
     let mut listed = HashSet::new();
     while let Some(event) = events.next().await {
@@ -144,7 +144,7 @@ async fn watch<K: Managed>(host: &Host, handle: &Handle<K>, forget: impl Fn(&Key
 }
 
 /// An object that cannot be read is reported and left as it was: the others go on.
-fn note<K: Managed>(handle: &Handle<K>, object: DeserializeGuard<K>, origin: Origin) -> Option<Key> {
+fn note<K: Managed>(handle: &Handle<K>, object: Guarded<K>, origin: Origin) -> Option<Key> {
     let key = Key::of(&object);
     match object.0 {
         Ok(object) => {

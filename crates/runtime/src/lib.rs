@@ -9,6 +9,7 @@ pub mod client;
 pub mod drive;
 pub mod events;
 pub mod gates;
+mod guarded;
 pub mod handle;
 pub mod host;
 mod ids;
@@ -40,6 +41,7 @@ pub mod watch;
 
 pub use drive::{Wiring, drive};
 pub use gates::{Gate, Gates};
+pub use guarded::{Guarded, Unreadable};
 pub use handle::{Change, Handle, Key, Urgency};
 pub use host::Host;
 pub use pass::{Aspect, Note, Pass, Readiness, Verdict};

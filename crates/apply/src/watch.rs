@@ -2,7 +2,6 @@
 
 mod feed;
 mod kinds;
-mod patience;
 mod sighting;
 mod store;
 

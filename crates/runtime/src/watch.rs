@@ -1,14 +1,13 @@
 //! Watches: one namespace or all, retried for ever, without what is big and never looked at.
 
 use std::fmt::Debug;
-use std::time::Duration;
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
-use kube::runtime::utils::Backoff as _;
-use kube::runtime::watcher::{self, DefaultBackoff, watcher};
+use kube::runtime::watcher::{self, watcher};
 use serde::de::DeserializeOwned;
+use sluice_patience::patient;
 
 use crate::handle::slim;
 
@@ -52,8 +51,8 @@ where
     steady(watcher(api, config), kind)
 }
 
-fn steady<K: kube::Resource + Send>(
-    stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+fn steady<K: kube::Resource + Send + 'static>(
+    stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
     url: String,
 ) -> impl Stream<Item = watcher::Event<K>> + Send {
     patient(stream).filter_map(move |event| {
@@ -66,65 +65,4 @@ fn steady<K: kube::Resource + Send>(
         };
         futures::future::ready(event)
     })
-}
-
-/// Pauses after an error, longer each time until something arrives. kube's own combinator takes the beginning of
-/// another try for success, and would ask for what is refused once a second for ever.
-fn patient<K: Send>(
-    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
-) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send {
-    let state = (Box::pin(events), DefaultBackoff::default(), Duration::ZERO);
-    stream::unfold(state, |(mut events, mut backoff, pause)| async move {
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-        }
-        let event = events.next().await?;
-        let pause = match &event {
-            Err(_) => backoff.next().unwrap_or_default(),
-            Ok(watcher::Event::Init) => Duration::ZERO,
-            Ok(_) => {
-                backoff.reset();
-                Duration::ZERO
-            }
-        };
-        Some((event, (events, backoff, pause)))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use kube::Error;
-    use kube::core::Status;
-    use kube::runtime::watcher::Event;
-    use tokio::time::Instant;
-
-    use super::*;
-
-    fn refused() -> watcher::Result<Event<()>> {
-        Err(watcher::Error::InitialListFailed(Error::Api(
-            Status::failure("no", "Forbidden").with_code(403).boxed(),
-        )))
-    }
-
-    /// How long `tries` take that are all refused.
-    async fn spent(tries: usize) -> Duration {
-        let begun = Instant::now();
-        let events = stream::iter((0..tries).flat_map(|_| [Ok(Event::Init), refused()]));
-        assert_eq!(patient(events).count().await, 2 * tries);
-        begun.elapsed()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_stays_refused_is_asked_for_ever_less_often() {
-        assert!(spent(3).await < Duration::from_secs(10));
-        assert!(spent(30).await > Duration::from_secs(600));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_arrives_ends_the_pauses() {
-        let begun = Instant::now();
-        let events = (0..30).flat_map(|_| [Ok(Event::Init), Ok(Event::InitDone), refused()]);
-        patient(stream::iter(events)).collect::<Vec<_>>().await;
-        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
-    }
 }

@@ -7,9 +7,9 @@ use futures::StreamExt;
 use kube::api::{Api, ApiResource};
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
+use sluice_patience::{Pause, patient};
 use tokio_util::sync::CancellationToken;
 
-use super::patience::{Pause, patient};
 use super::sighting::Sighting;
 use super::store::{Known, News};
 use super::{Depth, Phase, Reach, Shared, Signal, Watch};

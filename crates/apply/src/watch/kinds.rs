@@ -10,10 +10,10 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
+use sluice_patience::{Pause, patient};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::patience::{Pause, patient};
 use super::{Shared, Signal};
 use crate::kinds::Resource;
 use crate::transport::{Call, JSON};

@@ -1,4 +1,6 @@
-//! Pauses of watches that broke off.
+//! How watches that broke off are taken up again: ever less often while the server refuses, at once when it answers.
+//!
+//! Asks no server itself, and never ends a watch. Whoever watches may use it.
 
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use kube::runtime::watcher::{self, DefaultBackoff, Event};
 
 /// Pauses after an error, longer each time until something arrives. kube's own combinator takes the beginning of
 /// another try for success, and would ask for what is refused once a second for ever.
-pub(super) fn patient<K: Send + 'static>(
+pub fn patient<K: Send + 'static>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
 ) -> BoxStream<'static, watcher::Result<Event<K>>> {
     let state = (Box::pin(events), DefaultBackoff::default(), Duration::ZERO);
@@ -31,22 +33,26 @@ pub(super) fn patient<K: Send + 'static>(
 }
 
 /// A pause that doubles, from the shortest to the longest.
-pub(super) struct Pause {
+#[derive(Debug)]
+pub struct Pause {
     next: Duration,
     bounds: [Duration; 2],
 }
 
 impl Pause {
-    pub(super) const fn between(shortest: Duration, longest: Duration) -> Self {
+    /// The first pause is the shortest.
+    #[must_use]
+    pub const fn between(shortest: Duration, longest: Duration) -> Self {
         Self { next: shortest, bounds: [shortest, longest] }
     }
 
     /// Begins anew with the shortest.
-    pub(super) const fn reset(&mut self) {
+    pub const fn reset(&mut self) {
         self.next = self.bounds[0];
     }
 
-    pub(super) async fn pass(&mut self) {
+    /// Waits; the next pause is longer. To cancel it counts as having waited.
+    pub async fn pass(&mut self) {
         let pause = self.next;
         self.next = (pause * 2).min(self.bounds[1]);
         tokio::time::sleep(pause).await;
@@ -62,16 +68,32 @@ mod tests {
 
     use super::*;
 
+    fn refused() -> watcher::Result<Event<()>> {
+        Err(watcher::Error::InitialListFailed(Error::Api(
+            Status::failure("no", "Forbidden").with_code(403).boxed(),
+        )))
+    }
+
+    /// How long `tries` take that are all refused.
+    async fn spent(tries: usize) -> Duration {
+        let begun = Instant::now();
+        let events = stream::iter((0..tries).flat_map(|_| [Ok(Event::Init), refused()]));
+        assert_eq!(patient(events).count().await, 2 * tries);
+        begun.elapsed()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_stays_refused_is_asked_for_ever_less_often() {
-        let refused = || {
-            let status = Status::failure("no", "InternalError").with_code(500);
-            watcher::Error::InitialListFailed(Error::Api(status.boxed()))
-        };
+        assert!(spent(3).await < Duration::from_secs(10));
+        assert!(spent(30).await > Duration::from_secs(600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_arrives_ends_the_pauses() {
         let begun = Instant::now();
-        let events = stream::iter((0..30).flat_map(move |_| [Ok(Event::<()>::Init), Err(refused())]));
-        assert_eq!(patient(events).count().await, 60);
-        assert!(begun.elapsed() > Duration::from_secs(600), "{:?}", begun.elapsed());
+        let events = (0..30).flat_map(|_| [Ok(Event::Init), Ok(Event::InitDone), refused()]);
+        patient(stream::iter(events)).collect::<Vec<_>>().await;
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -89,9 +89,8 @@ pub(crate) fn configure(cluster: Cluster, proxies: &Proxies) -> Result<Config, K
     let address = server.parse::<http::Uri>().map_err(|error| unusable(error.to_string()))?;
     let named = cluster.proxy_url.filter(|proxy| !proxy.is_empty());
     let proxy = named.or_else(|| Some(proxies.to(&server.parse().ok()?)?.to_owned()));
-    let proxy = proxy.map(|proxy| proxy.parse::<http::Uri>()).transpose();
     let mut config = Config::new(address);
-    config.proxy_url = proxy.map_err(|error| unusable(format!("proxy-url: {error}")))?;
+    config.proxy_url = proxy.as_deref().map(reachable).transpose()?;
     config.root_cert = cluster.certificate_authority_data.as_deref().map(authorities).transpose()?;
     config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or_default();
     config.disable_compression = cluster.disable_compression.unwrap_or_default();
@@ -99,6 +98,21 @@ pub(crate) fn configure(cluster: Cluster, proxies: &Proxies) -> Result<Config, K
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.default_retry = false;
     Ok(config)
+}
+
+/// A proxy as the client reads it: Go knows two names of SOCKS 5, and its port.
+fn reachable(proxy: &str) -> Result<http::Uri, KubeconfigError> {
+    let unusable = |why: &str| KubeconfigError::Unusable(format!("proxy-url: {why}"));
+    let uri = proxy.parse::<http::Uri>().map_err(|error| unusable(&error.to_string()))?;
+    if !matches!(uri.scheme_str(), Some("socks5" | "socks5h")) {
+        return Ok(uri);
+    }
+    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    if authority.contains('@') {
+        return Err(unusable("a SOCKS proxy that asks for a password is not supported, use one over http"));
+    }
+    let port = uri.port().map_or(":1080", |_| "");
+    format!("socks5://{authority}{port}").parse().map_err(|_| unusable("it has no host"))
 }
 
 /// The certificates of PEM text that is encoded once more.
@@ -243,6 +257,26 @@ mod tests {
         assert_eq!(of("https://api.example:6443", "").as_deref(), Some("http://process:1/"));
         let named = of("https://10.0.0.1", ", proxy-url: 'http://file:2'");
         assert_eq!(named.as_deref(), Some("http://file:2/"));
+    }
+
+    #[test]
+    fn socks_has_two_names_and_a_port() {
+        for (given, expected) in [
+            ("socks5://a:1", Ok("socks5://a:1/")),
+            ("socks5h://a", Ok("socks5://a:1080/")),
+            ("socks5://[::1]", Ok("socks5://[::1]:1080/")),
+            ("http://u:p@a", Ok("http://u:p@a/")),
+            (
+                "socks5://u:p@a",
+                Err(
+                    "kubeconfig cannot be used: proxy-url: a SOCKS proxy that asks for a password is not supported, \
+                     use one over http",
+                ),
+            ),
+        ] {
+            let read = reachable(given).map(|uri| uri.to_string()).map_err(|error| error.to_string());
+            assert_eq!(read, expected.map(str::to_owned).map_err(str::to_owned), "{given}");
+        }
     }
 
     #[test]

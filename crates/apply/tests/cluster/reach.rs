@@ -76,3 +76,43 @@ async fn a_token_that_cannot_be_had_is_told_in_its_own_words() {
     assert!(error.contains("nobody signed in"), "{error}");
     assert!(asked.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_kubeconfig_may_lead_through_a_socks_proxy_that_finds_the_server_itself() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+         clusters: [{{name: k, cluster: {{server: 'http://api.inside:6443', proxy-url: 'socks5://{proxy}'}}}}]\n\
+         users: [{{name: u, user: {{token: t}}}}]\n"
+    );
+    let (address, asked) = server().await;
+    let asked_for = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut greeting = [0; 3];
+            client.read_exact(&mut greeting).await.unwrap();
+            assert_eq!(greeting, [5, 1, 0], "version 5, no password");
+            client.write_all(&[5, 0]).await.unwrap();
+            let mut head = [0; 5];
+            client.read_exact(&mut head).await.unwrap();
+            assert_eq!(head[..4], [5, 1, 0, 3], "connect to a name");
+            let mut wanted = vec![0; usize::from(head[4]) + 2];
+            client.read_exact(&mut wanted).await.unwrap();
+            assert_eq!(wanted, [b"api.inside".as_slice(), &6443_u16.to_be_bytes()].concat());
+            client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            let inside = address.strip_prefix("http://").unwrap().to_owned();
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(inside).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    let settings = Settings { dialect: DIALECT, override_managers: Vec::new() };
+    let remotes = Remotes::new(settings, KubeconfigPolicy::default(), Proxies::default());
+    let remote = remotes.cluster(kubeconfig.as_bytes()).unwrap();
+    let found = remote.cluster.resource("", None, "ConfigMap").await.unwrap();
+    assert_eq!(found.plural, "configmaps");
+    assert_eq!(asked.lock().unwrap()[0], "bearer t");
+    asked_for.abort();
+}

@@ -24,11 +24,31 @@ pub enum Error {
     #[error("CEL expression is too large: {0}")]
     TooLarge(&'static str),
     /// Two rules are meant for the same kind.
-    #[error("duplicate health check expressions for {0}")]
-    Duplicate(String),
-    /// A rule lacks what it needs.
-    #[error("invalid health check expressions: {0}")]
-    Incomplete(&'static str),
+    #[error("duplicate custom health check for GroupKind {kind} at healthchecks[{at}]")]
+    Duplicate {
+        /// `Kind.group`.
+        kind: String,
+        /// The place of the second one.
+        at: usize,
+    },
+    /// A rule says nothing about what is as desired.
+    #[error(
+        "failed to create custom status evaluator for healthchecks[{0}]: expression Current not specified"
+    )]
+    Incomplete(usize),
+    /// An expression of a rule is none.
+    #[error(
+        "failed to create custom status evaluator for healthchecks[{at}]: failed to parse the expression {which}: \
+         {source}"
+    )]
+    Rule {
+        /// The place of the rule.
+        at: usize,
+        /// `Current`, `Failed` or `InProgress`.
+        which: &'static str,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// The evaluation failed, as it does when a field is absent. The objects may change.
     #[error("failed to evaluate the CEL expression '{text}': {message}")]
     Evaluate {

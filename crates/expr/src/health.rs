@@ -50,26 +50,25 @@ impl Rules {
     /// Configuration errors: not CEL, two rules for one group and kind, no `current`.
     pub fn compile<'a>(rules: impl IntoIterator<Item = Rule<'a>>) -> Result<Self, Error> {
         let mut by_kind = BTreeMap::new();
-        for rule in rules {
-            if rule.api_version.is_empty() {
-                return Err(Error::Incomplete("apiVersion is required"));
+        for (at, rule) in rules.into_iter().enumerate() {
+            let (group, kind) = (group_of(rule.api_version), rule.kind.unwrap_or_default());
+            if by_kind.contains_key(&(group.to_owned(), kind.to_owned())) {
+                let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+                return Err(Error::Duplicate { kind, at });
             }
             if rule.current.is_empty() {
-                return Err(Error::Incomplete("current is required"));
+                return Err(Error::Incomplete(at));
             }
-            let parse =
-                |text: Option<&str>| text.filter(|text| !text.is_empty()).map(Expression::parse).transpose();
-            let compiled = Compiled {
-                in_progress: parse(rule.in_progress)?,
-                failed: parse(rule.failed)?,
-                current: Expression::parse(rule.current)?,
+            let parse = |which, text: &str| {
+                Expression::parse(text).map_err(|source| Error::Rule { at, which, source: Box::new(source) })
             };
-            let group = group_of(rule.api_version).to_owned();
-            let kind = rule.kind.unwrap_or_default().to_owned();
-            if by_kind.insert((group, kind), compiled).is_some() {
-                let kind = rule.kind.unwrap_or("*");
-                return Err(Error::Duplicate(format!("'{}/{kind}'", rule.api_version)));
-            }
+            let given = |text: Option<&'a str>| text.filter(|text| !text.is_empty());
+            let compiled = Compiled {
+                current: parse("Current", rule.current)?,
+                failed: given(rule.failed).map(|text| parse("Failed", text)).transpose()?,
+                in_progress: given(rule.in_progress).map(|text| parse("InProgress", text)).transpose()?,
+            };
+            by_kind.insert((group.to_owned(), kind.to_owned()), compiled);
         }
         Ok(Self { by_kind })
     }

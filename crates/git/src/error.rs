@@ -172,7 +172,10 @@ pub enum Error {
     #[error("{0}")]
     InvalidSubmodule(String),
     /// A sparse directory that the tree lacks.
-    #[error("failed to sparse checkout directories : sparse checkout dir '{0}' does not exist in repository")]
+    #[error(
+        "failed to sparse checkout directories : sparse checkout dir '{0}' does not exist in repository: \
+         lstat /{0}: no such file or directory"
+    )]
     SparseMissing(String),
     /// The proxy, certificates or algorithm lists cannot be used.
     #[error("invalid transport configuration: {0}")]

@@ -310,13 +310,24 @@ mod tests {
             "to use spec.decryption.serviceAccountName for decryption authentication please enable the \
              ObjectLevelWorkloadIdentity feature gate in the controller"
         );
-        let rule = json!([{"apiVersion": "x/v1", "kind": "Y", "current": "status.("}]);
-        let expression = read(json!({"healthCheckExprs": rule})).unwrap_err();
-        assert!(
-            expression
-                .to_string()
-                .starts_with("Reconciliation failed terminally due to configuration error: ")
-        );
+        let fine = json!({"apiVersion": "x/v1", "kind": "Y", "current": "true"});
+        let rules = |second| {
+            let refused = read(json!({"healthCheckExprs": [fine, second]})).unwrap_err().to_string();
+            let beginning = "Reconciliation failed terminally due to configuration error: ";
+            refused.strip_prefix(beginning).unwrap().to_owned()
+        };
+        assert_eq!(rules(fine.clone()), "duplicate custom health check for GroupKind Y.x at healthchecks[1]");
+        let place = "failed to create custom status evaluator for healthchecks[1]";
+        let nothing = rules(json!({"apiVersion": "v1", "current": ""}));
+        assert_eq!(nothing, format!("{place}: expression Current not specified"));
+        for (field, word) in [("current", "Current"), ("failed", "Failed"), ("inProgress", "InProgress")] {
+            let mut rule = json!({"apiVersion": "v1", "current": "true"});
+            rule[field] = json!("status.(");
+            let parse = "failed to parse the CEL expression 'status.(': ";
+            let refused = rules(rule);
+            let beginning = format!("{place}: failed to parse the expression {word}: {parse}");
+            assert!(refused.starts_with(&beginning), "{refused}");
+        }
     }
 
     #[test]

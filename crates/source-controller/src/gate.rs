@@ -48,6 +48,26 @@ pub(crate) fn gate(
     }
 }
 
+/// What a build is for, in Flux's words. `generations` are the one that was dealt with last, and the one of now.
+pub(crate) fn purpose(facts: &GitRepositoryFacts, observed: &Observed<'_>, generations: [i64; 2]) -> String {
+    let revision = observed.revision.as_str();
+    if facts.artifact.as_ref().is_none_or(|artifact| !artifact.has_revision(revision)) {
+        return format!("building artifact: {}", news(observed.revision));
+    }
+    if includes_changed(&facts.included_artifacts, observed.included) {
+        return "building artifact: included artifacts differ from last observed includes".to_owned();
+    }
+    match generations {
+        [before, now] if before != now => format!("processing object: new generation {before} -> {now}"),
+        _ => "reconciliation in progress".to_owned(),
+    }
+}
+
+/// The word about a revision that was not stored yet.
+pub(crate) fn news(revision: &Revision) -> String {
+    format!("new upstream revision '{revision}'")
+}
+
 fn includes_changed(recorded: &[Artifact], current: &[Artifact]) -> bool {
     let same = |(a, b): (&Artifact, &Artifact)| a.has_revision(&b.revision) && a.digest == b.digest;
     recorded.len() != current.len() || !recorded.iter().zip(current).all(same)
@@ -97,6 +117,27 @@ mod tests {
             source_verification_mode: Some("HEAD".into()),
         };
         (facts, content)
+    }
+
+    #[test]
+    fn a_build_says_what_it_is_for() {
+        let (facts, _) = settled();
+        let (stored, other) = (format!("main@sha1:{SHA}"), "main@sha1:new");
+        let included = [artifact("main@sha1:other", 'b')];
+        let moved = [artifact("main@sha1:another", 'c')];
+        let says = |facts: &GitRepositoryFacts, revision: &str, included: &[Artifact], generations| {
+            let revision = Revision::new(revision);
+            purpose(facts, &Observed { revision: &revision, included, keys: None }, generations)
+        };
+        let new = "building artifact: new upstream revision 'main@sha1:new'";
+        assert_eq!(says(&facts, other, &moved, [1, 2]), new);
+        assert_eq!(says(&GitRepositoryFacts::default(), other, &[], [-1, 1]), new);
+        assert_eq!(
+            says(&facts, &stored, &moved, [1, 2]),
+            "building artifact: included artifacts differ from last observed includes"
+        );
+        assert_eq!(says(&facts, &stored, &included, [1, 2]), "processing object: new generation 1 -> 2");
+        assert_eq!(says(&facts, &stored, &included, [2, 2]), "reconciliation in progress");
     }
 
     fn decide(change: impl FnOnce(&mut GitRepositoryFacts, &mut Content, &mut Case)) -> Gate {

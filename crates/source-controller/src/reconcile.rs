@@ -13,7 +13,7 @@ use sluice_tree::Ignore;
 
 use crate::credentials;
 use crate::error::Error;
-use crate::gate::{Gate, Observed, gate};
+use crate::gate::{Gate, Observed, gate, news, purpose};
 use crate::graft::graft;
 use crate::included;
 use crate::observe::{self, Storage};
@@ -110,7 +110,9 @@ async fn steps(
         return Ok(Done { subject: resolved.revision.to_string(), note: unchanged(&resolved.revision) });
     }
 
-    let progress = format!("building artifact: {}", news(&resolved));
+    let dealt_with = object.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(-1);
+    let generations = [dealt_with, object.metadata.generation.unwrap_or_default()];
+    let progress = purpose(&ledger.facts, &observed, generations);
     let checkout =
         patiently(scope, ledger, &progress, source.fetch(context, &resolved, &scope.cancel)).await?;
     if let (Some(verify), Some(keys)) = (verify, &keys) {
@@ -132,7 +134,7 @@ async fn steps(
         .as_ref()
         .is_some_and(|artifact| !artifact.has_revision(resolved.revision.as_str()))
     {
-        ledger.outdated = Some((reason::NEW_REVISION, news(&resolved)));
+        ledger.outdated = Some((reason::NEW_REVISION, news(&resolved.revision)));
     }
     let address = home.file(&format!("{}.tar.gz", resolved.hash))?;
     let build = build(context, &source.request, &checkout, &included, &address, scope);
@@ -220,10 +222,6 @@ fn artifact(published: Published, resolved: &Resolved) -> Artifact {
         size: i64::try_from(published.size).ok(),
         metadata: [(keys::ARTIFACT_INDEX.to_owned(), published.index.to_string())].into(),
     }
-}
-
-fn news(resolved: &Resolved) -> String {
-    format!("new upstream revision '{}'", resolved.revision)
 }
 
 fn left_out(checkout: &Checkout) -> Note {

@@ -238,6 +238,9 @@ fn texts_are_those_that_people_search_for() {
     ] {
         assert_eq!(error.to_string(), text);
     }
-    let sparse = git(sluice_git::Error::SparseMissing("x".into())).to_string();
-    assert!(sparse.starts_with("failed to sparse checkout directories : "), "{sparse}");
+    assert_eq!(
+        git(sluice_git::Error::SparseMissing("x/y".into())).to_string(),
+        "failed to sparse checkout directories : sparse checkout dir 'x/y' does not exist in repository: \
+         lstat /x/y: no such file or directory"
+    );
 }

@@ -94,6 +94,15 @@ async fn bytes_that_are_not_what_the_digest_says_are_not_unpacked() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_not_what_its_digest_says_is_not_believed() {
+    let served = served().await;
+    let fetcher = fetcher(|_| {});
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    assert!(matches!(fetcher.index(&served.locator, &wrong).await, Err(FetchError::Mismatch { .. })));
+    assert!(matches!(fetcher.index(&served.locator, "").await, Err(FetchError::Digest(_))));
+}
+
+#[tokio::test]
 async fn oversized_artifacts_are_refused() {
     let served = served().await;
     let limits = FetchLimits { archive_bytes: 10, ..FetchLimits::default() };

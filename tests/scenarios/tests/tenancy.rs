@@ -116,3 +116,40 @@ sops: {version: 3.8.1, mac: x}
     assert!(stage.config_maps().get("one").await.is_err(), "nothing of the set is applied");
     stage.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn who_may_only_pass_on_what_he_has_gets_his_role_made_before_it_is_bound() {
+    let stage = Stage::start().await.unwrap();
+    let rbac = "rbac.authorization.k8s.io";
+    stage
+        .apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "team"}}))
+        .await
+        .unwrap();
+    let rules = json!([
+        {"apiGroups": [rbac], "resources": ["roles", "rolebindings"], "verbs": ["get", "create", "patch", "delete"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]},
+    ]);
+    let role = json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "team"}, "rules": rules});
+    stage.apply(&role).await.unwrap();
+    let subjects = json!([{"kind": "ServiceAccount", "name": "team", "namespace": stage.namespace}]);
+    let reference = |name: &str| json!({"apiGroup": rbac, "kind": "Role", "name": name});
+    let binding = |name: &str| {
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": {"name": name},
+            "roleRef": reference(name), "subjects": subjects})
+    };
+    stage.apply(&binding("team")).await.unwrap();
+    let bound = binding("reader").to_string();
+    let made = json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "reader"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]})
+    .to_string();
+    // The names of the files put the binding first.
+    let files = [("app/a.yaml", Some(bound.as_str())), ("app/b.yaml", Some(made.as_str()))];
+    let commit = stage.repository.commit("first", &files).unwrap();
+    stage.add_source().await.unwrap();
+    let patient = json!({"serviceAccountName": "team", "retryInterval": "30m"});
+    stage.add_kustomization("app", "./app", patient).await.unwrap();
+    stage.ready("app", &commit).await.unwrap();
+    let told = stage.told("Kustomization", "app").await.unwrap();
+    assert!(told.iter().all(|event| !event.contains("ReconciliationFailed")), "{told:?}");
+    stage.end().await.unwrap();
+}

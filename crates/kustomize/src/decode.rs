@@ -1,6 +1,7 @@
-//! Strict decoding of a kustomization file, in the words of Go's JSON decoder.
+//! Decoding of settings in the words of Go's JSON decoder: strict for a kustomization file, lenient for plugins.
 
 use serde_json::{Map, Value};
+use sluice_manifest::yaml;
 
 use crate::error::{Error, Result, bad};
 
@@ -14,6 +15,8 @@ pub(crate) enum Shape {
     Texts(&'static Shape),
     /// Elements of the shape and their type's name.
     List(&'static Shape, &'static str),
+    /// What upstream keeps in a struct within the struct: there it takes no number for a text.
+    Embedded(&'static Shape),
     /// Known fields and the type's name.
     Struct(&'static [(&'static str, Shape)], &'static str),
 }
@@ -25,6 +28,7 @@ impl Shape {
             Shape::Flag => "bool".into(),
             Shape::Whole => "int".into(),
             Shape::Any => "interface {}".into(),
+            Shape::Embedded(inner) => inner.type_name(),
             Shape::Texts(inner) => format!("map[string]{}", inner.type_name()),
             Shape::List(_, name) => format!("[]{name}"),
             Shape::Struct(_, name) => format!("types.{name}"),
@@ -44,13 +48,36 @@ fn json_kind(value: &Value) -> &'static str {
 }
 
 struct Decoder {
+    /// Whether unknown fields are passed over.
+    lenient: bool,
+    /// Whether other scalars are taken as texts where a text is wanted.
+    converts: bool,
     path: Vec<String>,
     first: Option<Error>,
 }
 
 /// Checks `value` against `shape` and returns it with the fields' proper names and without nulls.
 pub(crate) fn decode(value: Value, shape: &'static Shape, root: &str) -> Result<Value> {
-    let mut decoder = Decoder { path: vec![root.to_owned()], first: None };
+    run(value, shape, root, false)
+}
+
+/// As [`decode`] for settings that upstream reads with their types in sight.
+pub(crate) fn decode_lenient(value: Value, shape: &'static Shape, root: &str) -> Result<Value> {
+    run(value, shape, root, true).map_err(|error| error.wrap("error unmarshaling JSON: while decoding JSON"))
+}
+
+/// The text a number or truth value is taken for.
+fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        Value::Number(number) => number.as_f64().map(yaml::float_text),
+        _ => None,
+    }
+}
+
+fn run(value: Value, shape: &'static Shape, root: &str, lenient: bool) -> Result<Value> {
+    let mut decoder = Decoder { lenient, converts: lenient, path: vec![root.to_owned()], first: None };
     let decoded = decoder.value(value, shape);
     match decoder.first {
         Some(error) => Err(error),
@@ -76,7 +103,16 @@ impl Decoder {
         match (shape, value) {
             (_, Value::Null) => None,
             (Shape::Any, value) => Some(value),
+            (Shape::Embedded(inner), value) => {
+                let converts = std::mem::replace(&mut self.converts, false);
+                let decoded = self.value(value, inner);
+                self.converts = converts;
+                decoded
+            }
             (Shape::Text, value @ Value::String(_)) | (Shape::Flag, value @ Value::Bool(_)) => Some(value),
+            (Shape::Text, value) if self.converts && scalar_text(&value).is_some() => {
+                scalar_text(&value).map(Value::String)
+            }
             (Shape::Whole, Value::Number(number)) if number.is_i64() => Some(Value::Number(number)),
             (Shape::Whole, Value::Number(number)) => {
                 self.fail(|path| {
@@ -114,6 +150,7 @@ impl Decoder {
                                 object.insert((*name).to_owned(), value);
                             }
                         }
+                        None if self.lenient => {}
                         None => self.fail(|_| bad!("json: unknown field {key:?}")),
                     }
                 }

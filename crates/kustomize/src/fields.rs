@@ -2,35 +2,34 @@
 
 use crate::decode::Shape;
 
-use Shape::{Any, Flag, List, Struct, Text, Texts, Whole};
+use Shape::{Any, Embedded, Flag, List, Struct, Text, Texts, Whole};
+
+const INNER: Shape = Embedded(&Text);
 
 static SPEC: Shape = Struct(
-    &[("group", Text), ("version", Text), ("kind", Text), ("path", Text), ("create", Flag)],
+    &[("group", INNER), ("version", INNER), ("kind", INNER), ("path", Text), ("create", Flag)],
     "FieldSpec",
 );
 static SELECTOR_FIELDS: &[(&str, Shape)] = &[
-    ("group", Text),
-    ("version", Text),
-    ("kind", Text),
-    ("name", Text),
-    ("namespace", Text),
+    ("group", INNER),
+    ("version", INNER),
+    ("kind", INNER),
+    ("name", INNER),
+    ("namespace", INNER),
     ("annotationSelector", Text),
     ("labelSelector", Text),
 ];
 static SELECTOR: Shape = Struct(SELECTOR_FIELDS, "Selector");
-static PATCH: Shape = Struct(
-    &[
-        ("path", Text),
-        ("patch", Text),
-        ("target", Struct(SELECTOR_FIELDS, "Selector")),
-        ("options", Struct(&[("allowNameChange", Flag), ("allowKindChange", Flag)], "PatchArgs")),
-    ],
-    "Patch",
-);
-static IMAGE: Shape = Struct(
-    &[("name", Text), ("newName", Text), ("tagSuffix", Text), ("newTag", Text), ("digest", Text)],
-    "Image",
-);
+static PATCH_FIELDS: &[(&str, Shape)] = &[
+    ("path", Text),
+    ("patch", Text),
+    ("target", Struct(SELECTOR_FIELDS, "Selector")),
+    ("options", Struct(&[("allowNameChange", Flag), ("allowKindChange", Flag)], "PatchArgs")),
+];
+static PATCH: Shape = Struct(PATCH_FIELDS, "Patch");
+static IMAGE_FIELDS: &[(&str, Shape)] =
+    &[("name", Text), ("newName", Text), ("tagSuffix", Text), ("newTag", Text), ("digest", Text)];
+static IMAGE: Shape = Struct(IMAGE_FIELDS, "Image");
 static FIELD_OPTIONS: &[(&str, Shape)] =
     &[("delimiter", Text), ("index", Whole), ("encoding", Text), ("create", Flag)];
 static TARGET: Shape = Struct(
@@ -42,17 +41,17 @@ static TARGET: Shape = Struct(
     ],
     "TargetSelector",
 );
-static REPLACEMENT: Shape = Struct(
+pub(crate) static REPLACEMENT: Shape = Struct(
     &[
         (
             "source",
             Struct(
                 &[
-                    ("group", Text),
-                    ("version", Text),
-                    ("kind", Text),
-                    ("name", Text),
-                    ("namespace", Text),
+                    ("group", INNER),
+                    ("version", INNER),
+                    ("kind", INNER),
+                    ("name", INNER),
+                    ("namespace", INNER),
                     ("fieldPath", Text),
                     ("options", Struct(FIELD_OPTIONS, "FieldOptions")),
                 ],
@@ -128,7 +127,8 @@ static LABEL: Shape = Struct(
     ],
     "Label",
 );
-static REPLICA: Shape = Struct(&[("name", Text), ("count", Whole)], "Replica");
+static REPLICA_FIELDS: &[(&str, Shape)] = &[("name", Text), ("count", Whole)];
+static REPLICA: Shape = Struct(REPLICA_FIELDS, "Replica");
 
 /// The whole file.
 pub(crate) static KUSTOMIZATION: Shape = Struct(
@@ -196,3 +196,104 @@ pub(crate) static KUSTOMIZATION: Shape = Struct(
     ],
     "Kustomization",
 );
+
+const SPECS: Shape = List(&SPEC, "types.FieldSpec");
+const SELECTOR_OF_ONE: Shape = Struct(SELECTOR_FIELDS, "Selector");
+const SERVICE_ACCOUNT: Shape = Struct(&[("name", Text), ("projectId", Text)], "ServiceAccount");
+const KUBERNETES_SERVICE: Shape = Struct(&[("name", Text), ("namespace", Text)], "KubernetesService");
+static VALUE_TARGET: Shape =
+    Struct(&[("selector", SELECTOR_OF_ONE), ("fieldPath", Text), ("filePathPosition", Whole)], "Target");
+const VALUE_TARGETS: Shape = List(&VALUE_TARGET, "builtins.Target");
+
+/// A file of places to add a value at.
+pub(crate) static VALUE_TARGETS_FILE: Shape = Struct(&[("targets", VALUE_TARGETS)], "");
+
+/// What the built-in plugins may be told, by kind. What else stands there is passed over.
+static PLUGINS: &[(&str, Shape)] = &[
+    (
+        "AnnotationsTransformer",
+        Struct(&[("annotations", Texts(&Text)), ("fieldSpecs", SPECS)], "AnnotationsTransformerPlugin"),
+    ),
+    ("ConfigMapGenerator", Embedded(&CONFIG_MAP)),
+    (
+        "IAMPolicyGenerator",
+        Embedded(&Struct(
+            &[
+                ("cloud", Text),
+                ("kubernetesService", KUBERNETES_SERVICE),
+                ("serviceAccount", SERVICE_ACCOUNT),
+            ],
+            "IAMPolicyGeneratorPlugin",
+        )),
+    ),
+    (
+        "ImageTagTransformer",
+        Struct(
+            &[("imageTag", Struct(IMAGE_FIELDS, "Image")), ("fieldSpecs", SPECS)],
+            "ImageTagTransformerPlugin",
+        ),
+    ),
+    (
+        "LabelTransformer",
+        Struct(&[("labels", Texts(&Text)), ("fieldSpecs", SPECS)], "LabelTransformerPlugin"),
+    ),
+    (
+        "NamespaceTransformer",
+        Struct(
+            &[("fieldSpecs", SPECS), ("unsetOnly", Flag), ("setRoleBindingSubjects", Text)],
+            "NamespaceTransformerPlugin",
+        ),
+    ),
+    (
+        "PatchJson6902Transformer",
+        Struct(
+            &[("target", SELECTOR_OF_ONE), ("path", Text), ("jsonOp", Text)],
+            "PatchJson6902TransformerPlugin",
+        ),
+    ),
+    (
+        "PatchStrategicMergeTransformer",
+        Struct(
+            &[("paths", List(&Text, "types.PatchStrategicMerge")), ("patches", Text)],
+            "PatchStrategicMergeTransformerPlugin",
+        ),
+    ),
+    ("PatchTransformer", Struct(PATCH_FIELDS, "PatchTransformerPlugin")),
+    (
+        "PrefixSuffixTransformer",
+        Struct(&[("prefix", Text), ("suffix", Text), ("fieldSpecs", SPECS)], "PrefixTransformerPlugin"),
+    ),
+    ("PrefixTransformer", Struct(&[("prefix", Text), ("fieldSpecs", SPECS)], "PrefixTransformerPlugin")),
+    (
+        "ReplacementTransformer",
+        Struct(
+            &[("replacements", List(&Embedded(&REPLACEMENT), "types.ReplacementField"))],
+            "ReplacementTransformerPlugin",
+        ),
+    ),
+    (
+        "ReplicaCountTransformer",
+        Struct(
+            &[("replica", Struct(REPLICA_FIELDS, "Replica")), ("fieldSpecs", SPECS)],
+            "ReplicaCountTransformerPlugin",
+        ),
+    ),
+    ("SecretGenerator", Embedded(&SECRET)),
+    ("SuffixTransformer", Struct(&[("suffix", Text), ("fieldSpecs", SPECS)], "SuffixTransformerPlugin")),
+    (
+        "ValueAddTransformer",
+        Struct(
+            &[("value", Text), ("targets", VALUE_TARGETS), ("targetFilePath", Text)],
+            "ValueAddTransformerPlugin",
+        ),
+    ),
+];
+
+/// The settings of a built-in plugin and their type's name.
+pub(crate) fn plugin(kind: &str) -> Option<(&'static Shape, &'static str)> {
+    let shape = PLUGINS.iter().find_map(|(name, shape)| (*name == kind).then_some(shape))?;
+    match shape {
+        Struct(_, name) | Embedded(Struct(_, name)) => Some((shape, name)),
+        _ => None,
+    }
+}

@@ -134,7 +134,7 @@ impl Loader {
                 .map_err(|error| error.concerning(session.shown(&path)))?;
         }
         session.hold(&nodes).map_err(|error| error.concerning(session.shown(&path)))?;
-        Ok(nodes.into_iter().map(Resource::new).collect())
+        Ok(session.resources(nodes))
     }
 
     /// Steps into another directory.

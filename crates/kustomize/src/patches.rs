@@ -120,9 +120,8 @@ impl PatchEntry {
                 Ok(())
             }
             Content::Strategic(patches) => {
-                let schemas = session.schemas();
                 let Some(target) = &self.target else {
-                    return resources.patch_targets(patches, &schemas);
+                    return resources.patch_targets(patches, &session.schemas());
                 };
                 let [patch] = &patches[..] else {
                     return Err(bad!(
@@ -133,7 +132,10 @@ impl PatchEntry {
                 let chosen = select(resources, target)
                     .map_err(|error| error.wrap("unable to find patch target in `resources`"))?;
                 session.spend(self.size.saturating_mul(chosen.len()))?;
-                resources.patch_chosen(&chosen, patch, &schemas)
+                if chosen.is_empty() {
+                    return Ok(());
+                }
+                resources.patch_chosen(&chosen, patch, &session.schemas())
             }
         }
     }

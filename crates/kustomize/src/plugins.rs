@@ -5,7 +5,9 @@ use serde_json::Value;
 use sluice_manifest::yaml;
 
 use crate::config::specs_from_json;
+use crate::decode::decode_lenient;
 use crate::error::{Error, Result, bad};
+use crate::fields;
 use crate::fieldspec::FieldSpec;
 use crate::generate::generate;
 use crate::id::{Gvk, ResId};
@@ -14,7 +16,7 @@ use crate::kustomization::{Generator, Image, Patch, Replacement, Replica, Select
 use crate::loader::Loader;
 use crate::node;
 use crate::patches::{JsonEntry, PatchEntry, load_strategic};
-use crate::replacement::{load, without_nulls};
+use crate::replacement::load;
 use crate::resource::Resource;
 use crate::session::Session;
 use crate::transform::{Subjects, Transformer, ValueTarget};
@@ -44,7 +46,7 @@ fn failed(config: &Resource) -> impl Fn(Error) -> Error {
 fn read<T: DeserializeOwned + Default>(value: Option<&Value>) -> Result<T> {
     match value {
         None | Some(Value::Null) => Ok(T::default()),
-        Some(value) => serde_json::from_value(without_nulls(value.clone()))
+        Some(value) => serde_json::from_value(value.clone())
             .map_err(|error| bad!("error unmarshaling JSON: while decoding JSON: json: {error}")),
     }
 }
@@ -53,21 +55,14 @@ fn text(value: &Value, key: &str) -> String {
     value.get(key).and_then(Value::as_str).unwrap_or("").to_owned()
 }
 
-/// The plugin's settings as JSON.
+/// The plugin's settings as JSON, as far as its kind knows them.
 fn settings(config: &Resource) -> Result<Value> {
-    node::to_json(&config.node)
+    let Some((shape, name)) = fields::plugin(config.kind()) else { return Ok(Value::Null) };
+    decode_lenient(node::to_json(&config.node)?, shape, name).map_err(failed(config))
 }
 
 fn field_specs(value: &Value) -> Result<Vec<FieldSpec>> {
-    // Settings of plugins are read leniently: what an entry says beyond its own fields is passed over.
-    let mut list = value.get("fieldSpecs").cloned();
-    for entry in list.as_mut().and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(map) = entry.as_object_mut() {
-            let known = ["path", "create", "group", "version", "kind"];
-            map.retain(|key, _| known.iter().any(|name| name.eq_ignore_ascii_case(key)));
-        }
-    }
-    specs_from_json(list.as_ref())
+    specs_from_json(value.get("fieldSpecs"))
 }
 
 /// Refuses what is no built-in generator.
@@ -144,6 +139,9 @@ pub(crate) fn configure(
                 Transformer::Labels { labels: read(value.get("labels"))?, fields: fields()? }
             }
             "NamespaceTransformer" => namespace(config, &value)?,
+            "PrefixTransformer" | "SuffixTransformer" if value.get("fieldSpecs").is_none() => {
+                return Err(bad!("fieldSpecs is not expected to be nil"));
+            }
             "PrefixTransformer" => Transformer::Prefix { prefix: text(&value, "prefix"), fields: fields()? },
             "SuffixTransformer" => Transformer::Suffix { suffix: text(&value, "suffix"), fields: fields()? },
             "PrefixSuffixTransformer" => {
@@ -162,7 +160,7 @@ pub(crate) fn configure(
             }
             "PatchTransformer" => {
                 let patch: Patch = read(Some(&value))?;
-                let shown = yaml::emit_v2(&value);
+                let shown = yaml::emit_v2(&node::to_json(&config.node)?);
                 Transformer::Patch(Box::new(PatchEntry::new(session, loader, &patch, &shown)?))
             }
             "PatchStrategicMergeTransformer" => strategic(session, loader, &value)?,
@@ -224,6 +222,7 @@ fn value_add(session: &Session<'_>, loader: &Loader, value: &Value) -> Result<Tr
     if !path.is_empty() {
         let (file, content) = loader.load_text(session, &path)?;
         let more = session.parse_json(&file, &content)?;
+        let more = decode_lenient(more, &fields::VALUE_TARGETS_FILE, "Target")?;
         list.extend(read::<Vec<Value>>(more.get("targets"))?);
     }
     if list.is_empty() {

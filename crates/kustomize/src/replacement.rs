@@ -3,7 +3,9 @@
 use serde_json::Value;
 use sluice_manifest::yaml::{self, Node, Tag};
 
+use crate::decode::decode_lenient;
 use crate::error::{Error, Result, bad};
+use crate::fields::REPLACEMENT;
 use crate::gojson;
 use crate::id::{Gvk, ResId};
 use crate::kustomization::{FieldOptions, Replacement, Source, Target};
@@ -39,17 +41,19 @@ pub(crate) fn load(session: &Session<'_>, loader: &Loader, list: &[Replacement])
         }
         let (file, text) = loader.load_text(session, &entry.path)?;
         let value = session.parse_json(&file, &text)?;
-        let decode = |value: Value| {
-            serde_json::from_value::<Replacement>(without_nulls(value))
-                .map_err(|error| bad!("error unmarshaling JSON: {error}").located(file.as_str(), None))
+        let decode = |value: Value| -> Result<Replacement> {
+            let decoded = decode_lenient(value, &REPLACEMENT, "Replacement")?;
+            serde_json::from_value::<Replacement>(decoded)
+                .map_err(|error| bad!("error unmarshaling JSON: {error}"))
         };
+        let place = |error: Error| error.located(file.as_str(), None);
         match value {
             Value::Array(items) => {
                 for item in items {
-                    all.push(decode(item)?);
+                    all.push(decode(item).map_err(&place)?);
                 }
             }
-            Value::Object(_) => all.push(decode(value)?),
+            Value::Object(_) => all.push(decode(value).map_err(&place)?),
             _ => {
                 return Err(bad!(
                     "unsupported replacement type encountered within replacement path: {}",
@@ -59,20 +63,6 @@ pub(crate) fn load(session: &Session<'_>, loader: &Loader, list: &[Replacement])
         }
     }
     Ok(all)
-}
-
-/// Nulls stand for what is not given.
-pub(crate) fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(
-            map.into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(k, v)| (k, without_nulls(v)))
-                .collect(),
-        ),
-        Value::Array(list) => Value::Array(list.into_iter().map(without_nulls).collect()),
-        other => other,
-    }
 }
 
 /// Does one replacement.

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use crate::error::{Result, bad};
 use crate::id::split_api_version;
-use crate::options::OpenApi;
 use crate::scope::is_known;
 
 /// The fields of a built-in type that lead to keyed lists.
@@ -84,10 +83,34 @@ static DEFINITIONS: &[(&str, &Type)] = &[
     ("io.k8s.api.core.v1.EphemeralContainer", &EPHEMERAL),
     ("io.k8s.api.core.v1.PodSpec", &POD_SPEC),
     ("io.k8s.api.core.v1.PodTemplateSpec", &POD_TEMPLATE_SPEC),
+    ("io.k8s.api.core.v1.PodStatus", &POD_STATUS),
+    ("io.k8s.api.core.v1.ReplicationControllerSpec", &WORKLOAD_SPEC),
     ("io.k8s.api.core.v1.ServiceSpec", &SERVICE_SPEC),
+    ("io.k8s.api.core.v1.Volume", &VOLUME),
+    ("io.k8s.api.apps.v1.DaemonSetSpec", &WORKLOAD_SPEC),
+    ("io.k8s.api.apps.v1.DeploymentSpec", &WORKLOAD_SPEC),
+    ("io.k8s.api.apps.v1.ReplicaSetSpec", &WORKLOAD_SPEC),
+    ("io.k8s.api.apps.v1.StatefulSetSpec", &WORKLOAD_SPEC),
+    ("io.k8s.api.batch.v1.CronJobSpec", &CRON_SPEC),
+    ("io.k8s.api.batch.v1.JobSpec", &WORKLOAD_SPEC),
     ("io.k8s.api.batch.v1.JobTemplateSpec", &JOB_TEMPLATE),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", &META),
 ];
+
+/// The built-in definition of a name.
+fn definition(name: &str) -> Option<&'static Type> {
+    if let Some((_, found)) = DEFINITIONS.iter().find(|(known, _)| *known == name) {
+        return Some(found);
+    }
+    let rest = name.strip_prefix("io.k8s.")?;
+    let mut parts = rest.strip_prefix("api.").unwrap_or_default().split('.');
+    let whole = match (parts.next(), parts.next(), parts.next()) {
+        (Some("core"), Some(version), Some(kind)) => built_in("", version, kind),
+        (Some(group), Some(version), Some(kind)) => built_in(group, version, kind),
+        _ => None,
+    };
+    Some(whole.unwrap_or(&NONE))
+}
 
 fn built_in(group: &str, version: &str, kind: &str) -> Option<&'static Type> {
     if (group, version, kind) == ("kustomize.config.k8s.io", "v1beta1", "Kustomization") {
@@ -179,22 +202,31 @@ impl<'a> Schema<'a> {
     }
 }
 
+/// How a custom document stands to the built-in definitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// In their place.
+    #[default]
+    Alone,
+    /// Above them: they had been used when it was chosen.
+    Above,
+    /// Below them: they had been asked for, without success, and are read after it.
+    Below,
+}
+
 /// The schemas that count for one build.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schemas {
     custom: Option<Value>,
+    standing: Standing,
     /// Names of the custom document's definitions by group, version and kind.
     kinds: HashMap<[String; 3], String>,
-    mode: OpenApi,
 }
 
 impl Schemas {
-    pub(crate) fn new(mode: OpenApi) -> Self {
-        Self { mode, ..Self::default() }
-    }
-
     /// Takes a custom document in.
-    pub(crate) fn set_custom(&mut self, document: Value) -> Result<()> {
+    pub(crate) fn set_custom(&mut self, document: Value, standing: Standing) -> Result<()> {
+        self.standing = standing;
         if !document.get("definitions").is_none_or(Value::is_object) {
             return Err(bad!("openapi: 'definitions' must be a mapping"));
         }
@@ -218,15 +250,18 @@ impl Schemas {
                 return Some(Schema::Custom(value, self));
             };
             let name = reference.strip_prefix("#/definitions/")?;
+            let built = || match self.standing {
+                Standing::Alone => None,
+                Standing::Above | Standing::Below => definition(name).map(Schema::Built),
+            };
+            if self.standing == Standing::Below
+                && let Some(found) = built()
+            {
+                return Some(found);
+            }
             match self.custom.as_ref().and_then(|custom| custom.get("definitions")?.get(name)) {
                 Some(found) => value = found,
-                None if self.mode == OpenApi::Add => {
-                    return DEFINITIONS
-                        .iter()
-                        .find(|(known, _)| *known == name)
-                        .map(|(_, kind)| Schema::Built(kind));
-                }
-                None => return None,
+                None => return built(),
             }
         }
         None
@@ -238,14 +273,16 @@ impl Schemas {
         if let Some(definitions) =
             self.custom.as_ref().and_then(|custom| custom.get("definitions")?.as_object())
         {
-            let kind = [group.to_owned(), version.to_owned(), kind.to_owned()];
-            let found = self.kinds.get(&kind).and_then(|name| definitions.get(name));
-            if let Some(found) = found {
-                return Some(Schema::Custom(found, self));
+            let built = match (self.standing, group) {
+                (Standing::Alone, group) if group != "kustomize.config.k8s.io" => None,
+                _ => built_in(group, version, kind).map(Schema::Built),
+            };
+            if self.standing == Standing::Below && built.is_some() {
+                return built;
             }
-            if self.mode == OpenApi::Replace && group != "kustomize.config.k8s.io" {
-                return None;
-            }
+            let gvk = [group.to_owned(), version.to_owned(), kind.to_owned()];
+            let custom = self.kinds.get(&gvk).and_then(|name| definitions.get(name));
+            return custom.map(|found| Schema::Custom(found, self)).or(built);
         }
         built_in(group, version, kind).map(Schema::Built)
     }

@@ -9,11 +9,13 @@ use sluice_tree::{Error as TreeError, Files, Kind};
 use sluice_types::RelPath;
 
 use crate::error::{Error, ErrorKind, Result, bad};
+use crate::id::split_api_version;
 use crate::loader::Loader;
 use crate::node;
-use crate::options::{Options, Warning};
+use crate::options::{OpenApi, Options, Warning};
 use crate::resource::Resource;
-use crate::schema::Schemas;
+use crate::schema::{Schemas, Standing};
+use crate::scope::is_known;
 
 /// Files that were parsed, by place.
 pub(crate) type Parsed = HashMap<RelPath, Known>;
@@ -41,6 +43,10 @@ pub(crate) struct Session<'a> {
     pub(crate) schemas: RefCell<Arc<Schemas>>,
     /// Whether some kustomization chose a schema already.
     schema_chosen: Cell<bool>,
+    /// Whether some object was merged by it.
+    schema_used: Cell<bool>,
+    /// Whether some object is of a kind that is not built in.
+    schema_missed: Cell<bool>,
     contents: RefCell<HashMap<RelPath, Arc<[u8]>>>,
     parsed: RefCell<Parsed>,
 }
@@ -56,8 +62,10 @@ impl<'a> Session<'a> {
             held: Cell::new(0),
             twins: Cell::new(1),
             warnings: RefCell::default(),
-            schemas: RefCell::new(Arc::new(Schemas::new(options.openapi))),
+            schemas: RefCell::default(),
             schema_chosen: Cell::new(false),
+            schema_used: Cell::new(false),
+            schema_missed: Cell::new(false),
             contents: RefCell::default(),
             parsed: RefCell::new(parsed),
         }
@@ -267,11 +275,21 @@ impl<'a> Session<'a> {
         let value = yaml::read_text(&content)
             .and_then(|text| yaml::parse_v2_json(text, self.yaml_limits()))
             .map_err(|error| self.not_json(&path, error).wrap("invalid schema"))?;
-        let mut schemas = Schemas::new(self.options.openapi);
-        schemas.set_custom(value)?;
+        let mut schemas = Schemas::default();
+        schemas.set_custom(value, self.schema_standing())?;
         self.schema_chosen.set(true);
         *self.schemas.borrow_mut() = Arc::new(schemas);
         Ok(())
+    }
+
+    /// Upstream reads the built-in schema when it is first wanted, and keeps it when another is chosen later.
+    fn schema_standing(&self) -> Standing {
+        match self.options.openapi {
+            OpenApi::Add => Standing::Above,
+            OpenApi::Replace if self.schema_used.get() => Standing::Above,
+            OpenApi::Replace if self.schema_missed.get() => Standing::Below,
+            OpenApi::Replace => Standing::Alone,
+        }
     }
 
     /// Reads a file of settings as JSON.
@@ -283,7 +301,9 @@ impl<'a> Session<'a> {
         unreadable(error).concerning(self.shown(path)).located(path.as_str(), None)
     }
 
+    /// The schemas to merge by.
     pub(crate) fn schemas(&self) -> Arc<Schemas> {
+        self.schema_used.set(true);
         self.schemas.borrow().clone()
     }
 
@@ -345,11 +365,24 @@ impl<'a> Session<'a> {
         Ok(found)
     }
 
+    /// The resources that objects become.
+    pub(crate) fn resources(&self, objects: Vec<Node>) -> Vec<Resource> {
+        let resources: Vec<Resource> = objects.into_iter().map(Resource::new).collect();
+        if !self.schema_missed.get() && !self.schema_chosen.get() {
+            let known = |resource: &Resource| {
+                let (group, version) = split_api_version(resource.api_version());
+                is_known(group, version, resource.kind())
+            };
+            self.schema_missed.set(!resources.iter().all(known));
+        }
+        resources
+    }
+
     /// As [`Self::parse_objects`], as resources.
     pub(crate) fn parse_resources(&self, text: &str) -> Result<Vec<Resource>> {
         let nodes = self.parse_objects(text)?;
         self.hold(&nodes)?;
-        Ok(nodes.into_iter().map(Resource::new).collect())
+        Ok(self.resources(nodes))
     }
 }
 

@@ -100,7 +100,7 @@ pub(crate) struct Checking {
 }
 
 /// What others than the pass may know of a session.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Outline {
     settled: Option<(Inputs, Option<Arc<ReadSet>>)>,
     health: bool,
@@ -184,15 +184,12 @@ impl Sessions {
         artifact: &Artifact,
         index: Option<&Index>,
     ) -> News {
-        let outline = {
-            let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-            table.get(key).map(|(outline, _)| outline.clone())
-        };
-        let Some(Outline { settled: Some((inputs, reads)), busy, .. }) = outline else {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((Outline { settled: Some((inputs, reads)), busy, .. }, _)) = table.get(key) else {
             return News::Content;
         };
         if inputs.artifact == artifact.digest {
-            if busy {
+            if *busy {
                 // What is under way may be for an artifact that was there for a while only.
                 return News::Content;
             }

@@ -55,7 +55,7 @@ pub(crate) struct Visitor<K: Managed, C, R> {
 
 /// Statuses that are written at once where nothing had to be applied or fetched: more would slow down, on a busy
 /// API server, the writes that somebody waits for.
-pub(crate) const ASIDE: usize = 6;
+pub(crate) const ASIDE: usize = 3;
 
 /// What a parked object will say when it still waits after a moment.
 pub(crate) struct Wait<F> {

@@ -15,6 +15,7 @@ const LIMITS: Limits = Limits {
     resources: 500,
     recursion: 8,
     expanded: 1 << 20,
+    steps: 1 << 20,
 };
 
 /// A line that starts a further file, named by the rest of it.

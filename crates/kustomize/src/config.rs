@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use crate::decode::json_kind;
 use crate::error::{Result, bad};
 use crate::fieldspec::{FieldSpec, merge_all, merge_one};
 use crate::id::Gvk;
@@ -117,13 +118,16 @@ impl Config {
     }
 
     /// Reads a file named under `configurations`.
-    pub(crate) fn from_json(value: &serde_json::Value, file: &str) -> Result<Self> {
+    pub(crate) fn from_json(value: &serde_json::Value) -> Result<Self> {
         let mut config = Self::default();
         let Some(map) = value.as_object() else {
             if value.is_null() {
                 return Ok(config);
             }
-            return Err(bad!("unable to read configuration '{file}': not a mapping"));
+            return Err(bad!(
+                "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type builtinconfig.TransformerConfig",
+                json_kind(value)
+            ));
         };
         for (key, value) in map {
             let list = match key.as_str() {

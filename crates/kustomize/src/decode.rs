@@ -8,6 +8,8 @@ use crate::error::{Error, Result, bad};
 /// What a value must be.
 pub(crate) enum Shape {
     Text,
+    /// A text that any scalar is taken for as it is written.
+    Written,
     Flag,
     Whole,
     /// Whatever is there.
@@ -24,7 +26,7 @@ pub(crate) enum Shape {
 impl Shape {
     fn type_name(&self) -> String {
         match self {
-            Shape::Text => "string".into(),
+            Shape::Text | Shape::Written => "string".into(),
             Shape::Flag => "bool".into(),
             Shape::Whole => "int".into(),
             Shape::Any => "interface {}".into(),
@@ -36,7 +38,7 @@ impl Shape {
     }
 }
 
-fn json_kind(value: &Value) -> &'static str {
+pub(crate) fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
@@ -71,9 +73,21 @@ fn scalar_text(value: &Value) -> Option<String> {
     match value {
         Value::Bool(flag) => Some(flag.to_string()),
         Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
-        Value::Number(number) => number.as_f64().map(yaml::float_text),
+        Value::Number(number) => number.as_f64().map(float_text),
         _ => None,
     }
+}
+
+/// A fraction, which upstream writes with the precision of 32 bits.
+fn float_text(number: f64) -> String {
+    let short = number as f32;
+    if short == 0.0 {
+        return "0".to_owned();
+    }
+    if short.is_infinite() {
+        return if short > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    yaml::float_text(number)
 }
 
 fn run(value: Value, shape: &'static Shape, root: &str, lenient: bool) -> Result<Value> {
@@ -109,8 +123,12 @@ impl Decoder {
                 self.converts = converts;
                 decoded
             }
-            (Shape::Text, value @ Value::String(_)) | (Shape::Flag, value @ Value::Bool(_)) => Some(value),
-            (Shape::Text, value) if self.converts && scalar_text(&value).is_some() => {
+            (Shape::Text | Shape::Written, value @ Value::String(_))
+            | (Shape::Flag, value @ Value::Bool(_)) => Some(value),
+            (Shape::Written, Value::Number(number)) if number.is_f64() => {
+                number.as_f64().map(yaml::float_shown).map(Value::String)
+            }
+            (Shape::Text | Shape::Written, value) if self.converts && scalar_text(&value).is_some() => {
                 scalar_text(&value).map(Value::String)
             }
             (Shape::Whole, Value::Number(number)) if number.is_i64() => Some(Value::Number(number)),
@@ -158,11 +176,12 @@ impl Decoder {
             }
             (shape, value) => {
                 let kind = json_kind(&value);
-                self.fail(|path| {
-                    bad!(
-                        "json: cannot unmarshal {kind} into Go struct field {path} of type {}",
-                        shape.type_name()
-                    )
+                let whole = self.path.len() == 1;
+                self.fail(|path| match (whole, shape.type_name()) {
+                    (true, name) => bad!("json: cannot unmarshal {kind} into Go value of type {name}"),
+                    (false, name) => {
+                        bad!("json: cannot unmarshal {kind} into Go struct field {path} of type {name}")
+                    }
                 });
                 None
             }

@@ -2,7 +2,7 @@
 
 use crate::decode::Shape;
 
-use Shape::{Any, Embedded, Flag, List, Struct, Text, Texts, Whole};
+use Shape::{Any, Embedded, Flag, List, Struct, Text, Texts, Whole, Written};
 
 const INNER: Shape = Embedded(&Text);
 
@@ -261,9 +261,9 @@ static PLUGINS: &[(&str, Shape)] = &[
     ("PatchTransformer", Struct(PATCH_FIELDS, "PatchTransformerPlugin")),
     (
         "PrefixSuffixTransformer",
-        Struct(&[("prefix", Text), ("suffix", Text), ("fieldSpecs", SPECS)], "PrefixTransformerPlugin"),
+        Struct(&[("prefix", Written), ("suffix", Written), ("fieldSpecs", SPECS)], "PrefixTransformerPlugin"),
     ),
-    ("PrefixTransformer", Struct(&[("prefix", Text), ("fieldSpecs", SPECS)], "PrefixTransformerPlugin")),
+    ("PrefixTransformer", Struct(&[("prefix", Written), ("fieldSpecs", SPECS)], "PrefixTransformerPlugin")),
     (
         "ReplacementTransformer",
         Struct(
@@ -279,7 +279,7 @@ static PLUGINS: &[(&str, Shape)] = &[
         ),
     ),
     ("SecretGenerator", Embedded(&SECRET)),
-    ("SuffixTransformer", Struct(&[("suffix", Text), ("fieldSpecs", SPECS)], "SuffixTransformerPlugin")),
+    ("SuffixTransformer", Struct(&[("suffix", Written), ("fieldSpecs", SPECS)], "SuffixTransformerPlugin")),
     (
         "ValueAddTransformer",
         Struct(

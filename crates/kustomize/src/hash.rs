@@ -47,9 +47,23 @@ fn field(node: &Node, name: &str) -> Result<Option<Value>> {
     let convert = |value: &Node| match (value.text(), value.is_sequence()) {
         (Some(text), _) => Ok(text.into()),
         (None, true) => Ok(Value::Null),
-        (None, false) => node::to_json(value),
+        (None, false) => {
+            let mut json = node::to_json(value)?;
+            to_floats(&mut json);
+            Ok(json)
+        }
     };
     node.get(name).map(convert).transpose()
+}
+
+/// Upstream reads these maps once more, and whole numbers then as all others.
+fn to_floats(value: &mut Value) {
+    match value {
+        Value::Number(number) => *value = number.as_f64().map_or(Value::Null, Value::from),
+        Value::Array(list) => list.iter_mut().for_each(to_floats),
+        Value::Object(map) => map.values_mut().for_each(to_floats),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 fn or_empty(value: Option<Value>) -> Value {
@@ -110,6 +124,7 @@ fn dump(node: &Node, out: &mut String) {
         Tag::Map => "!!map",
         Tag::Seq => "!!seq",
     };
+    let style = style | u8::from(node.tagged);
     out.push_str(&format!("{{\"Kind\":{kind},\"Style\":{style},\"Tag\":"));
     gojson::quote_into(out, tag);
     out.push_str(",\"Value\":");

@@ -97,6 +97,11 @@ impl Images {
         Ok(Self { image: image.clone(), name, fields: fields.to_vec() })
     }
 
+    /// How many fields are looked at beside the containers that are found anywhere.
+    pub(crate) fn fields(&self) -> usize {
+        self.fields.len()
+    }
+
     /// The new reference, or `None` when the entry is about another image.
     fn renamed(&self, reference: &str) -> Option<String> {
         if !self.name.matches(reference) {
@@ -143,21 +148,26 @@ impl Images {
     fn walk(&self, session: &Session<'_>, at: &mut Node) -> Result<()> {
         match &mut at.value {
             NodeValue::Scalar { .. } => Ok(()),
-            NodeValue::Sequence(items) => items.iter_mut().try_for_each(|item| self.walk(session, item)),
-            NodeValue::Mapping(pairs) => pairs.iter_mut().try_for_each(|(key, value)| {
-                self.walk(session, value)?;
-                if !matches!(key.text(), Some("containers" | "initContainers")) {
-                    return Ok(());
-                }
-                for item in value.items_mut().into_iter().flatten() {
-                    if !item.is_mapping() && !item.is_null() {
-                        return Err(node::wrong_kind(item, node::Shape::Mapping));
+            NodeValue::Sequence(items) => {
+                session.step(items.len())?;
+                items.iter_mut().try_for_each(|item| self.walk(session, item))
+            }
+            NodeValue::Mapping(pairs) => session.step(pairs.len()).and_then(|()| {
+                pairs.iter_mut().try_for_each(|(key, value)| {
+                    self.walk(session, value)?;
+                    if !matches!(key.text(), Some("containers" | "initContainers")) {
+                        return Ok(());
                     }
-                    if let Some(image) = item.get_mut("image") {
-                        self.set(session, image)?;
+                    for item in value.items_mut().into_iter().flatten() {
+                        if !item.is_mapping() && !item.is_null() {
+                            return Err(node::wrong_kind(item, node::Shape::Mapping));
+                        }
+                        if let Some(image) = item.get_mut("image") {
+                            self.set(session, image)?;
+                        }
                     }
-                }
-                Ok(())
+                    Ok(())
+                })
             }),
         }
     }

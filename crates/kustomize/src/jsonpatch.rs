@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::decode::json_kind;
 use crate::error::{Result, bad};
 use crate::node::DEEPEST;
 
@@ -23,12 +24,14 @@ pub(crate) fn decode(value: &Value) -> Result<Vec<Operation>> {
         return Ok(Vec::new());
     }
     let Some(list) = value.as_array() else {
-        return Err(bad!("json: cannot unmarshal value into Go value of type jsonpatch.Patch"));
+        let kind = json_kind(value);
+        return Err(bad!("json: cannot unmarshal {kind} into Go value of type jsonpatch.Patch"));
     };
     list.iter()
         .map(|entry| {
             let Some(map) = entry.as_object() else {
-                return Err(bad!("json: cannot unmarshal value into Go value of type jsonpatch.Operation"));
+                let kind = json_kind(entry);
+                return Err(bad!("json: cannot unmarshal {kind} into Go value of type jsonpatch.Operation"));
             };
             let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
             Ok(Operation {

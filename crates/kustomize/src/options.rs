@@ -52,6 +52,8 @@ pub struct Limits {
     /// Most bytes everything may grow to: files counted as often as they are used, and what is copied,
     /// labelled or replaced.
     pub expanded: usize,
+    /// Most steps: what transformers look at, for each of their entries.
+    pub steps: usize,
 }
 
 impl Limits {
@@ -78,6 +80,7 @@ impl Default for Limits {
             resources: 200_000,
             recursion: 64,
             expanded: 512 << 20,
+            steps: 1 << 30,
         }
     }
 }

@@ -37,6 +37,7 @@ pub(crate) struct Session<'a> {
     bytes: Cell<usize>,
     reads: Cell<usize>,
     expanded: Cell<usize>,
+    steps: Cell<usize>,
     held: Cell<usize>,
     twins: Cell<u32>,
     pub(crate) warnings: RefCell<Vec<Warning>>,
@@ -59,6 +60,7 @@ impl<'a> Session<'a> {
             bytes: Cell::new(0),
             reads: Cell::new(0),
             expanded: Cell::new(0),
+            steps: Cell::new(0),
             held: Cell::new(0),
             twins: Cell::new(1),
             warnings: RefCell::default(),
@@ -109,6 +111,19 @@ impl<'a> Session<'a> {
         } else {
             Ok(())
         }
+    }
+
+    /// Counts what is about to be looked at, and asks now and then whether to go on.
+    pub(crate) fn step(&self, count: usize) -> Result<()> {
+        const BETWEEN_QUESTIONS: usize = 1 << 18;
+        let before = self.steps.get();
+        let steps = before.saturating_add(count);
+        self.steps.set(steps);
+        let limit = self.options.limits.steps;
+        if steps > limit {
+            return Err(Error::limit("number of steps", limit));
+        }
+        if steps / BETWEEN_QUESTIONS == before / BETWEEN_QUESTIONS { Ok(()) } else { self.check() }
     }
 
     /// Fresh numbers for so many groups of twins.
@@ -298,7 +313,9 @@ impl<'a> Session<'a> {
     }
 
     fn not_json(&self, path: &RelPath, error: yaml::Error) -> Error {
-        unreadable(error).concerning(self.shown(path)).located(path.as_str(), None)
+        let error = unreadable(error);
+        let error = if error.is_final() { error } else { error.wrap("error converting YAML to JSON") };
+        error.concerning(self.shown(path)).located(path.as_str(), None)
     }
 
     /// The schemas to merge by.

@@ -257,7 +257,7 @@ impl<'s, 'a> Target<'s, 'a> {
         let mut config = self.defaults.clone();
         let mut own = Arc::new(Config::default());
         for path in &self.kustomization.configurations {
-            let more = self.read_json(path).and_then(|value| Config::from_json(&value, path));
+            let more = self.read_json(path).and_then(|value| Config::from_json(&value));
             let more = more.map_err(self.asks(path))?;
             own = Config::union(&own, &Arc::new(more))?;
         }
@@ -350,8 +350,11 @@ impl<'s, 'a> Target<'s, 'a> {
         }
         for config in self.load_plugins(&self.kustomization.transformers)? {
             let origin = Origin::of_plugin(&config).filter(|_| self.origin.is_some());
-            for transformer in plugins::configure(self.session, &self.loader, &config)? {
-                all.push((transformer, origin.clone()));
+            let transformers = plugins::configure(self.session, &self.loader, &config)?;
+            all.extend(transformers.into_iter().map(|transformer| (transformer, None)));
+            // Of two that stand for one, the last leaves the note.
+            if let Some((_, noted)) = all.last_mut() {
+                *noted = origin;
             }
         }
         for (transformer, origin) in &all {

@@ -85,8 +85,28 @@ impl Transformer {
         )
     }
 
+    /// For how many things every object is looked at.
+    fn entries(&self) -> usize {
+        match self {
+            Self::StrategicMerge(patches) => patches.len(),
+            Self::Patch(_) | Self::Json(_) | Self::Hash => 1,
+            Self::Namespace { fields, .. }
+            | Self::Prefix { fields, .. }
+            | Self::Suffix { fields, .. }
+            | Self::Labels { fields, .. }
+            | Self::Annotations { fields, .. }
+            | Self::Replicas { fields, .. } => fields.len(),
+            Self::Images(images) => images.fields(),
+            Self::Replacement(list) => {
+                list.iter().map(|entry| 1 + entry.targets.as_ref().map_or(0, Vec::len)).sum()
+            }
+            Self::ValueAdd { targets, .. } => targets.len(),
+        }
+    }
+
     pub(crate) fn apply(&self, session: &Session<'_>, resources: &mut Resources) -> Result<()> {
         session.check()?;
+        session.step(self.entries().saturating_mul(resources.len()))?;
         match self {
             Self::StrategicMerge(patches) => apply_strategic(session, resources, patches),
             Self::Patch(entry) => entry.apply(session, resources),

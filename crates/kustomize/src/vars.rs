@@ -162,7 +162,7 @@ impl Value {
                 (Tag::Int, number.clone(), number)
             }
             Tag::Float => {
-                let number: f64 = text.parse().ok()?;
+                let number: f64 = without_underscores(text)?.parse().ok()?;
                 (Tag::Float, number.to_string(), float_shown(number))
             }
             Tag::Bool => {
@@ -178,6 +178,17 @@ impl Value {
         let value = NodeValue::Scalar { text: alone.as_str().into(), style: Style::Plain };
         Some(Self { alone: Node { value, tag, ..Node::string("") }, within })
     }
+}
+
+/// Go lets underscores stand between digits.
+fn without_underscores(text: &str) -> Option<String> {
+    let digit = |part: Option<char>| part.is_some_and(|c| c.is_ascii_digit());
+    let parts: Vec<&str> = text.split('_').collect();
+    let fits = parts.windows(2).all(|pair| match pair {
+        [left, right] => digit(left.chars().next_back()) && digit(right.chars().next()),
+        _ => true,
+    });
+    fits.then(|| parts.concat())
 }
 
 /// The value of a variable; `None` when it is no scalar.

@@ -19,6 +19,7 @@ const SMALL: Limits = Limits {
     resources: 1_000,
     recursion: 10,
     expanded: 1 << 20,
+    steps: 1 << 20,
 };
 
 fn run<P: AsRef<str>, B: AsRef<[u8]>>(
@@ -213,6 +214,26 @@ fn what_is_written_into_every_object_is_counted() {
     for (setting, named) in settings {
         let kustomization = format!("resources: [a.yaml]\n{setting}\n");
         refusal([("kustomization.yaml", kustomization), ("a.yaml", objects(300))], SMALL, named);
+    }
+}
+
+#[test]
+fn entries_times_objects_are_counted() {
+    let entries = |of: &str, one: &str| format!("{of}:\n{}", format!("- {one}\n").repeat(2_000));
+    let settings = [
+        (entries("images", "{name: a, newTag: b}"), "ImageTagTransformer"),
+        (entries("labels", "{pairs: {a: b}}"), "LabelTransformer"),
+        (entries("patches", "{target: {kind: None}, patch: '[{op: remove, path: /a}]'}"), "PatchTransformer"),
+        (
+            entries("replacements", "{sourceValue: a, targets: [{select: {kind: None}}]}"),
+            "ReplacementTransformer",
+        ),
+    ];
+    for (setting, named) in settings {
+        let files =
+            [("kustomization.yaml", format!("resources: [a.yaml]\n{setting}")), ("a.yaml", objects(900))];
+        let limits = Limits { expanded: usize::MAX, ..SMALL };
+        assert!(refusal(files, limits, named).contains("number of steps"));
     }
 }
 

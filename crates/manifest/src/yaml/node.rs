@@ -83,6 +83,8 @@ pub struct Node {
     /// Whether a collection was written in flow style (`[a]`, `{a: b}`); for a scalar, whether it
     /// stood inside such a collection.
     pub flow: bool,
+    /// Whether the tag was written out.
+    pub tagged: bool,
     /// Line of the first character, from 1; 0 for made nodes.
     pub line: u32,
     /// Column of the first character, from 1; 0 for made nodes.
@@ -91,7 +93,7 @@ pub struct Node {
 
 impl Node {
     fn made(value: NodeValue, tag: Tag) -> Self {
-        Self { value, tag, flow: false, line: 0, column: 0 }
+        Self { value, tag, flow: false, tagged: false, line: 0, column: 0 }
     }
 
     fn scalar(text: impl Into<Text>, style: Style, tag: Tag) -> Self {

@@ -240,7 +240,7 @@ impl<'a> Composer<'a> {
         }
         self.made.add(Size { nodes: 1, bytes: text + name }, self.limits)?;
         let line = self.line_offset.saturating_add(start.line).saturating_add(1);
-        Ok(Node { value, tag, flow, line, column: start.column + 1 })
+        Ok(Node { value, tag, flow, tagged: false, line, column: start.column + 1 })
     }
 
     /// What stands where nothing is written.
@@ -260,7 +260,9 @@ impl<'a> Composer<'a> {
             self.open_anchors.push(anchor);
         }
         let anchor = properties.anchor;
-        let node = self.content(properties, start, block, indentless)?;
+        let tagged = properties.tag.as_deref().is_some_and(|tag| tag != "!");
+        let mut node = self.content(properties, start, block, indentless)?;
+        node.tagged = tagged;
         if let Some(anchor) = anchor {
             self.open_anchors.pop();
             let size = Size {

@@ -359,6 +359,7 @@ impl<'o> Emitter<'o> {
 fn shown_tag<'n>(node: &'n Node, text: &str, style: Style) -> Option<&'n str> {
     let wanted = match &node.tag {
         Tag::Custom(tag) => return Some(&**tag).filter(|tag| !tag.is_empty()),
+        Tag::Str if node.tagged => "!!str",
         Tag::Str | Tag::Map | Tag::Seq | Tag::Alias => return None,
         Tag::Null => "!!null",
         Tag::Bool => "!!bool",
@@ -368,7 +369,7 @@ fn shown_tag<'n>(node: &'n Node, text: &str, style: Style) -> Option<&'n str> {
         Tag::Binary => "!!binary",
         Tag::Merge => "!!merge",
     };
-    (style != Style::Plain || resolve_v3(text) != node.tag).then_some(wanted)
+    (node.tagged || style != Style::Plain || resolve_v3(text) != node.tag).then_some(wanted)
 }
 
 /// Whether a key fits before `:` on one line.

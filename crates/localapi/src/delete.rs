@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::kinds::Kind;
 use crate::object::{self, is_deleting, meta, metadata, section};
-use crate::status::Refusal;
+use crate::status::{Cause, Refusal, Subject};
 use crate::store::{Key, Store};
 
 /// What happens to the dependents.
@@ -42,15 +42,24 @@ impl Options {
             "" => object::text(body, "/propagationPolicy"),
             given => given,
         };
-        let orphan = query.get("orphanDependents") == "true"
-            || body.get("orphanDependents").and_then(Value::as_bool).unwrap_or(false);
+        let orphans = match query.get("orphanDependents") {
+            "" => body.get("orphanDependents").and_then(Value::as_bool),
+            given => Some(given == "true"),
+        };
         let propagation = match given {
             "Foreground" => Propagation::Foreground,
             "Orphan" => Propagation::Orphan,
-            "" if orphan => Propagation::Orphan,
+            "" if orphans == Some(true) => Propagation::Orphan,
             "" | "Background" => Propagation::Background,
-            other => return Err(Refusal::bad_request(format!("invalid propagationPolicy: {other:?}"))),
+            other => {
+                let known = ["Foreground", "Background", "Orphan", "nil"];
+                return Err(refused(Cause::unsupported("propagationPolicy", &json!(other), &known)));
+            }
         };
+        if !given.is_empty() && orphans.is_some() {
+            let text = "orphanDependents and deletionPropagation cannot be both set";
+            return Err(refused(Cause::invalid("propagationPolicy", &json!(given), text)));
+        }
         let dry =
             body.get("dryRun").and_then(Value::as_array).is_some_and(|list| list.contains(&json!("All")));
         Ok(Self {
@@ -60,6 +69,11 @@ impl Options {
             dry_run: dry || query.is_dry_run(),
         })
     }
+}
+
+fn refused(cause: Cause) -> Refusal {
+    let subject = Subject { group: "meta.k8s.io".into(), kind: "DeleteOptions".into(), ..Default::default() };
+    Refusal::invalid(&subject, vec![cause])
 }
 
 /// The outcome: gone at once, or still there with a deletion timestamp.

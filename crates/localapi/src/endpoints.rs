@@ -13,6 +13,7 @@ use crate::authorize::Wish;
 use crate::delete::{self, Deleted};
 use crate::events;
 use crate::object::{as_map, meta, text};
+use crate::options;
 use crate::patch::Patch;
 use crate::present::jsonpath;
 use crate::request;
@@ -32,6 +33,7 @@ pub(crate) fn answer(call: Call, body: &Bytes) -> Result<Response, Refusal> {
 }
 
 fn carry_out(call: Call, body: &Bytes) -> Result<Response, Refusal> {
+    options::check(&call)?;
     match (call.verb, call.target.subresource.as_str()) {
         (_, "scale") => scale(&call, body),
         ("create", "token") if call.kind.is("", "ServiceAccount") => token(&call),
@@ -155,7 +157,7 @@ fn write(call: &Call) -> Result<Write, Refusal> {
         subresource: call.target.subresource.clone(),
         manager: request::manager(&call.query, &call.parts.headers),
         dry_run: call.query.is_dry_run(),
-        validation: call.query.validation()?,
+        validation: call.query.validation(),
         force: call.query.flag("force"),
     })
 }

@@ -187,7 +187,8 @@ fn canonical(element: &str) -> String {
     }
 }
 
-fn pretty(element: &str) -> String {
+/// An element as the server's messages have it.
+pub(crate) fn pretty(element: &str) -> String {
     match element.split_once(':') {
         Some(("f", name)) => format!(".{name}"),
         Some(("v", json)) => format!("[={json}]"),

@@ -15,6 +15,7 @@ mod kinds;
 mod managed;
 mod merge;
 mod object;
+mod options;
 mod patch;
 mod present;
 mod request;

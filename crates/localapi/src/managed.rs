@@ -190,10 +190,12 @@ pub(crate) fn track_update(ty: Type<'_>, old: Option<&Value>, new: &mut Value, w
     write(new, entries);
 }
 
-/// Server-side apply of `config` onto `live` (the empty object when it is to be created).
+/// Server-side apply of `config` onto `live` (the empty object when it is to be created). Of an object that nobody
+/// owned a part of, all is said to be somebody's that `blank`, a new one, does not hold.
 pub(crate) fn apply(
     ty: Type<'_>,
     live: Option<&Value>,
+    blank: &Value,
     config: &Value,
     writer: &Writer,
     force: bool,
@@ -207,7 +209,8 @@ pub(crate) fn apply(
             subresource: String::new(),
             ..writer.clone()
         };
-        entries.push(Entry { writer: unknown, set: without_system(fields_of(ty, &before)) });
+        let everything = compare(ty, Some(blank), Some(&before)).touched();
+        entries.push(Entry { writer: unknown, set: without_system(everything) });
     }
     let mut merged = merge(ty, &before, config);
     let wanted = fields_of(ty, config);

@@ -17,12 +17,10 @@ pub(crate) enum Patch {
 pub(crate) fn apply(ty: Type<'_>, object: &Value, patch: &Patch) -> Result<Value, Refusal> {
     match patch {
         Patch::Json(operations) => {
-            let operations: json_patch::Patch = serde_json::from_value(operations.clone())
-                .map_err(|error| Refusal::bad_request(error.to_string()))?;
+            let operations: json_patch::Patch =
+                serde_json::from_value(operations.clone()).map_err(|_| rejected())?;
             let mut out = object.clone();
-            json_patch::patch(&mut out, &operations).map_err(|_| {
-                Refusal::unprocessable("the server rejected our request due to an error in our request")
-            })?;
+            json_patch::patch(&mut out, &operations).map_err(|_| rejected())?;
             Ok(out)
         }
         Patch::Merge(patch) => {
@@ -32,6 +30,10 @@ pub(crate) fn apply(ty: Type<'_>, object: &Value, patch: &Patch) -> Result<Value
         }
         Patch::Strategic(patch) => Ok(strategic(ty, object, patch, false)),
     }
+}
+
+fn rejected() -> Refusal {
+    Refusal::unprocessable("the server rejected our request due to an error in our request")
 }
 
 fn directive(map: &Map<String, Value>) -> Option<&str> {

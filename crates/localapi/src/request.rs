@@ -110,6 +110,10 @@ impl Query {
         self.0.get(key).map(String::as_str).unwrap_or_default()
     }
 
+    pub(crate) fn is_given(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     pub(crate) fn flag(&self, key: &str) -> bool {
         matches!(self.get(key), "true" | "1" | "True")
     }
@@ -122,12 +126,12 @@ impl Query {
         self.get("dryRun") == "All"
     }
 
-    pub(crate) fn validation(&self) -> Result<Validation, Refusal> {
+    /// What to do about unknown fields; other words were refused with the options.
+    pub(crate) fn validation(&self) -> Validation {
         match self.get("fieldValidation") {
-            "" | "Warn" => Ok(Validation::Warn),
-            "Strict" => Ok(Validation::Strict),
-            "Ignore" => Ok(Validation::Ignore),
-            other => Err(Refusal::bad_request(format!("invalid fieldValidation: {other:?}"))),
+            "Strict" => Validation::Strict,
+            "Ignore" => Validation::Ignore,
+            _ => Validation::Warn,
         }
     }
 }

@@ -261,7 +261,8 @@ async fn dispatch(shared: Arc<Shared>, request: Request<Body>) -> Result<Respons
             .registry
             .all()
             .any(|kind| kind.group == target.group && kind.version(&target.version).is_some());
-        if known { Refusal::no_such_path() } else { Refusal::no_such_group() }
+        // Below /api every version is answered for, below /apis only those that are served.
+        if known || target.group.is_empty() { Refusal::no_such_path() } else { Refusal::no_such_group() }
     })?;
     if kind.namespaced && target.namespace.is_empty() && !matches!(verb, "list" | "watch") {
         return Err(if verb == "create" { Refusal::method_not_allowed() } else { Refusal::no_such_path() });

@@ -41,6 +41,21 @@ impl Cause {
         Self::new("FieldValueInvalid", field, format!("Invalid value: {}: {detail}", shown(value)))
     }
 
+    /// `known` are the values there are, in the order in which the server tells them.
+    pub(crate) fn unsupported(field: impl Into<String>, value: &Value, known: &[&str]) -> Self {
+        let known: Vec<String> = known.iter().map(|word| format!("{word:?}")).collect();
+        let text = format!("Unsupported value: {value}: supported values: {}", known.join(", "));
+        Self::new("FieldValueNotSupported", field, text)
+    }
+
+    pub(crate) fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        Self::new("FieldValueDuplicate", field, format!("Duplicate value: {value}"))
+    }
+
+    pub(crate) fn not_found(field: impl Into<String>, value: &Value) -> Self {
+        Self::new("FieldValueNotFound", field, format!("Not found: {value}"))
+    }
+
     pub(crate) fn forbidden(field: impl Into<String>, detail: &str) -> Self {
         Self::new("FieldValueForbidden", field, format!("Forbidden: {detail}"))
     }
@@ -72,7 +87,9 @@ fn details(subject: &Subject, word: &str, causes: &[Cause]) -> Value {
     if !subject.group.is_empty() {
         map.insert("group".into(), json!(subject.group));
     }
-    map.insert("kind".into(), json!(word));
+    if !word.is_empty() {
+        map.insert("kind".into(), json!(word));
+    }
     if !causes.is_empty() {
         let list: Vec<Value> = causes
             .iter()
@@ -230,6 +247,11 @@ impl Refusal {
     /// The group or version is not known at all; answered in plain text.
     pub(crate) fn no_such_group() -> Self {
         Self::new(404, "", String::new(), None)
+    }
+
+    pub(crate) fn not_acceptable() -> Self {
+        let text = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        Self::new(406, "NotAcceptable", text.into(), Some(json!({})))
     }
 
     pub(crate) fn too_large() -> Self {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod finish;
+mod typed;
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::kinds::{Kind, Resource, Version};
 use crate::managed::{self, Operation, Writer};
 use crate::object::{self, fresh_uid, is_deleting, meta, metadata};
 use crate::patch::{self, Patch};
-use crate::status::{Cause, Refusal};
+use crate::status::{Cause, Refusal, Subject};
 use crate::store::{Key, Store};
 use crate::structural;
 
@@ -206,9 +207,13 @@ impl Write {
             metadata.remove(field);
         }
         let version = self.served()?;
-        let blank = if self.kind.builtin { builtin::blank(&self.kind) } else { json!({"metadata": {}}) };
-        managed::track_update(version.ty(), Some(&blank), &mut value, &self.writer(Operation::Update));
+        managed::track_update(version.ty(), Some(&self.blank()), &mut value, &self.writer(Operation::Update));
         self.admit_new(store, value, warnings)
+    }
+
+    /// An object with nothing set.
+    fn blank(&self) -> Value {
+        if self.kind.builtin { builtin::blank(&self.kind) } else { json!({"metadata": {}}) }
     }
 
     fn reset_status(&self, value: &mut Value) {
@@ -320,9 +325,22 @@ impl Write {
         let version = self.served()?;
         let patched = patch::apply(version.ty(), &self.shown(&old), patch)?;
         let mut warnings = Vec::new();
-        let mut value = self.read(&patched, &mut warnings)?;
+        let mut value =
+            self.read(&patched, &mut warnings).map_err(|refusal| self.misfit(&patched, refusal))?;
         self.place(&mut value)?;
         self.update(store, &old, value, warnings)
+    }
+
+    /// What a patch makes of a built-in object is refused as a field of the patch.
+    fn misfit(&self, patched: &Value, refusal: Refusal) -> Refusal {
+        let Some((_, why)) = refusal.message.split_once(" cannot be handled as a ") else { return refusal };
+        match why.split_once(": ") {
+            Some((_, why)) if self.kind.builtin => {
+                let cause = Cause::invalid("patch", &json!(patched.to_string()), why);
+                Refusal::invalid(&Subject::default(), vec![cause])
+            }
+            _ => refusal,
+        }
     }
 
     fn update(

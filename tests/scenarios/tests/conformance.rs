@@ -283,11 +283,16 @@ fn differences(at: &str, expected: &Value, found: &Value, out: &mut Vec<String>)
 }
 
 /// Where 1.34 answers in other words than 1.36, of which the recordings are; as JSON has it.
-const OLDER: [(&str, &str); 2] = [
+const OLDER: [(&str, &str); 4] = [
     // A line of its own source.
     ("scheme.go:111", "scheme.go:110"),
     // It says what kind of value breaks a rule.
     ("Invalid value: x must be small", r#"Invalid value: \"object\": x must be small"#),
+    ("a valid label key must", "a qualified name must"),
+    (
+        r#"provisioner: Invalid value: \"x.example.com/b\": field is immutable"#,
+        "provisioner: Forbidden: updates to provisioner are forbidden.",
+    ),
 ];
 
 /// What this server is expected to answer where 1.36 answered so.
@@ -349,4 +354,6 @@ conversations! {
     ownership_changes_hands: "takeover",
     a_kind_is_served_in_several_versions: "versions",
     events_are_the_same_in_both_groups: "events",
+    what_clients_get_wrong_is_told: "clients",
+    what_may_not_change_or_be_is_refused: "immutable",
 }

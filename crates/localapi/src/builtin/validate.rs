@@ -1,5 +1,9 @@
 //! What the server refuses about built-in kinds: names, required fields and immutable ones.
 
+mod metadata;
+mod pods;
+mod specs;
+
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -9,8 +13,12 @@ use crate::kinds::Kind;
 use crate::object::meta;
 use crate::status::Cause;
 
+pub(crate) use metadata::validate_metadata;
+use pods::pod_template;
+
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const LABEL: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 
 // The patterns are constant; one that did not compile would match nothing and fail every test.
 fn whole(pattern: &str) -> Option<Regex> {
@@ -19,49 +27,10 @@ fn whole(pattern: &str) -> Option<Regex> {
 
 static SUBDOMAIN_RE: LazyLock<Option<Regex>> = LazyLock::new(|| whole(SUBDOMAIN));
 static LABEL_RE: LazyLock<Option<Regex>> = LazyLock::new(|| whole(LABEL));
-static QUALIFIED_RE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| whole("([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"));
+static QUALIFIED_RE: LazyLock<Option<Regex>> = LazyLock::new(|| whole(QUALIFIED));
 
 fn fits(regex: &Option<Regex>, text: &str) -> bool {
     regex.as_ref().is_some_and(|regex| regex.is_match(text))
-}
-
-/// Name, labels and annotations.
-pub(crate) fn validate_metadata(kind: &Kind, value: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let name = meta(value, "name");
-    let shown = Value::String(name.to_owned());
-    let rbac = kind.group == "rbac.authorization.k8s.io";
-    let label_only = matches!((kind.group.as_str(), kind.kind.as_str()), ("", "Namespace" | "Service"));
-    if rbac {
-        if name.contains('/') || name.contains('%') || name == "." || name == ".." {
-            causes.push(Cause::invalid("metadata.name", &shown, "may not contain '/'"));
-        }
-    } else if label_only && (!fits(&LABEL_RE, name) || name.len() > 63) {
-        let text = format!(
-            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{LABEL}')"
-        );
-        causes.push(Cause::invalid("metadata.name", &shown, &text));
-    } else if !fits(&SUBDOMAIN_RE, name) || name.len() > 253 {
-        let text = format!(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{SUBDOMAIN}')"
-        );
-        causes.push(Cause::invalid("metadata.name", &shown, &text));
-    }
-    let labels = value.pointer("/metadata/labels").and_then(Value::as_object);
-    for (key, label) in labels.into_iter().flatten() {
-        let text = label.as_str().unwrap_or_default();
-        if !text.is_empty() && (!fits(&QUALIFIED_RE, text) || text.len() > 63) {
-            let detail = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-            causes.push(Cause::invalid("metadata.labels", label, detail));
-        }
-        let bare = key.rsplit('/').next().unwrap_or(key);
-        if !fits(&QUALIFIED_RE, bare) || bare.len() > 63 {
-            let detail = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-            causes.push(Cause::invalid("metadata.labels", &Value::String(key.clone()), detail));
-        }
-    }
-    causes
 }
 
 /// Rules of one built-in kind.
@@ -83,12 +52,19 @@ pub(crate) fn validate(kind: &Kind, value: &Value, old: Option<&Value>) -> Vec<C
         }
         ("", "Pod") => pod_template(value, "", "", &mut causes),
         ("", "Service") => service(value, &mut causes),
-        ("", "ConfigMap") => keys(value, &["data", "binaryData"], &mut causes),
-        ("", "Secret") => keys(value, &["data"], &mut causes),
+        ("", "ConfigMap") => {
+            keys(value, &["data", "binaryData"], &mut causes);
+            specs::told_once(value, &mut causes);
+        }
+        ("", "Secret") => {
+            keys(value, &["data"], &mut causes);
+            specs::complete(value, &mut causes);
+        }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(value, &mut causes),
         ("networking.k8s.io", "Ingress") => ingress(value, &mut causes),
         _ => {}
     }
+    specs::validate(kind, value, &mut causes);
     if let Some(old) = old {
         immutable(kind, value, old, &mut causes);
     }
@@ -135,33 +111,6 @@ fn workload(value: &Value, causes: &mut Vec<Cause>) {
     pod_template(value, "/spec/template", "spec.template", causes);
 }
 
-fn pod_template(value: &Value, pointer: &str, path: &str, causes: &mut Vec<Cause>) {
-    let prefix = if path.is_empty() { "spec".to_owned() } else { format!("{path}.spec") };
-    let containers = value.pointer(&format!("{pointer}/spec/containers")).and_then(Value::as_array);
-    let Some(containers) = containers.filter(|list| !list.is_empty()) else {
-        causes.push(Cause::required(format!("{prefix}.containers"), ""));
-        return;
-    };
-    let mut seen = Vec::new();
-    for (index, container) in containers.iter().enumerate() {
-        let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-        let at = format!("{prefix}.containers[{index}]");
-        if name.is_empty() {
-            causes.push(Cause::required(format!("{at}.name"), ""));
-        } else if seen.contains(&name) {
-            causes.push(Cause::new(
-                "FieldValueDuplicate",
-                format!("{at}.name"),
-                format!("Duplicate value: \"{name}\""),
-            ));
-        }
-        seen.push(name);
-        if container.get("image").and_then(Value::as_str).unwrap_or_default().is_empty() {
-            causes.push(Cause::required(format!("{at}.image"), ""));
-        }
-    }
-}
-
 fn service(value: &Value, causes: &mut Vec<Cause>) {
     let spec = |field: &str| value.pointer(&format!("/spec/{field}"));
     let headless = spec("clusterIP").and_then(Value::as_str) == Some("None");
@@ -189,7 +138,7 @@ fn ingress(value: &Value, causes: &mut Vec<Cause>) {
     let rules = value.pointer("/spec/rules").and_then(Value::as_array);
     if rules.is_none_or(Vec::is_empty) && value.pointer("/spec/defaultBackend").is_none() {
         let detail = "either `defaultBackend` or `rules` must be specified";
-        causes.push(Cause::invalid("spec", &Value::Array(Vec::new()), detail));
+        causes.push(Cause::invalid("spec", &Value::Null, detail));
     }
     for (r, rule) in rules.into_iter().flatten().enumerate() {
         for (p, path) in
@@ -311,8 +260,11 @@ fn immutable(kind: &Kind, value: &Value, old: &Value, causes: &mut Vec<Cause>) {
         ("", "PersistentVolumeClaim") => {
             let rest = |object: &Value| {
                 let mut spec = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
-                spec.retain(|key, _| {
-                    !matches!(key.as_str(), "resources" | "volumeAttributesClassName" | "volumeName")
+                let bound = old.pointer("/status/phase").and_then(Value::as_str) == Some("Bound");
+                spec.retain(|key, _| match key.as_str() {
+                    "volumeName" => false,
+                    "resources" | "volumeAttributesClassName" => !bound,
+                    _ => true,
                 });
                 spec
             };
@@ -325,7 +277,8 @@ fn immutable(kind: &Kind, value: &Value, old: &Value, causes: &mut Vec<Cause>) {
                 causes.push(Cause::forbidden("parameters", "updates to parameters are forbidden."));
             }
             if value.get("provisioner") != old.get("provisioner") {
-                causes.push(Cause::forbidden("provisioner", "updates to provisioner are forbidden."));
+                let shown = value.get("provisioner").unwrap_or(&Value::Null);
+                causes.push(Cause::invalid("provisioner", shown, "field is immutable"));
             }
         }
         ("networking.k8s.io", "IngressClass") => fixed("/spec/controller", "field is immutable"),

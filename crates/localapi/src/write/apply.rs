@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Write, Written};
+use super::{Write, Written, typed};
 use crate::decode::{Findings, decode};
 use crate::kinds::Version;
 use crate::managed::{self, Operation};
@@ -19,12 +19,18 @@ impl Write {
         let mut findings = Findings::default();
         decode(version.ty(), config, &mut findings);
         let unknown = findings.unknown.first().map(|path| format!(".{path}: field not declared in schema"));
-        if let Some(what) = unknown.or(findings.misfit.map(|misfit| misfit.applying)) {
-            let (namespace, name) = (meta(config, "namespace"), meta(config, "name"));
-            let (group, kind) = (&self.kind.group, &self.kind.kind);
+        let misfit = unknown.or(findings.misfit.map(|misfit| misfit.applying));
+        let (namespace, name) = (meta(config, "namespace"), meta(config, "name"));
+        let group_version = format!("{}/{}", self.kind.group, self.version);
+        let object = format!("({namespace}/{name}; {group_version}, Kind={})", self.kind.kind);
+        if let Some(what) = misfit.or_else(|| typed::repeated(version.ty(), config, "")) {
+            let text = format!("failed to create typed patch object {object}: {what}");
+            return Err(Refusal::unforeseen(text));
+        }
+        if typed::has_no_quantity(version.ty(), config) {
             return Err(Refusal::unforeseen(format!(
-                "failed to create typed patch object ({namespace}/{name}; {group}/{}, Kind={kind}): {what}",
-                self.version
+                "failed to convert new object {object} to proper version: unable to convert unstructured object to {group_version}, Kind={}: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+                self.kind.kind
             )));
         }
         let mut config = config.clone();
@@ -51,6 +57,7 @@ impl Write {
         let applied = managed::apply(
             version.ty(),
             before.as_ref(),
+            &self.blank(),
             &config,
             &self.writer(Operation::Apply),
             self.force,

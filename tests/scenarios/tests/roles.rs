@@ -290,3 +290,47 @@ data: {{step: \"1\"}}
     site.delete(&cluster).await.unwrap();
     end(&site, source, kustomize).await;
 }
+
+/// A controller whose image is exchanged in a running Flux keeps Flux's roles and arguments.
+#[tokio::test]
+async fn under_the_roles_of_a_running_flux_nothing_is_lacking() {
+    let _alone = ROLES.lock().await;
+    let site = Site::start("roles-flux").await.unwrap();
+    install(&site, false).await;
+    let own = ["source-controller", "kustomize-controller"]
+        .map(|name| format!("../../config/rbac/{name}/role.yaml"))
+        .into_iter()
+        .chain([CLUSTER_RECONCILER.to_owned()]);
+    for file in own {
+        for object in site.read(&file, &[]).unwrap() {
+            site.delete(&object).await.unwrap();
+        }
+    }
+    let roles = site.read("fixtures/swap/roles.yaml", &[]).unwrap();
+    for object in &roles {
+        site.apply(object).await.unwrap();
+    }
+    let (one, two) = (config_map("one", "1"), config_map("two", "1"));
+    let files = [("apps/one.yaml", Some(one.as_str())), ("apps/two.yaml", Some(two.as_str()))];
+    let first = site.repository.commit("first", &files).unwrap();
+    let flags = ["--watch-all-namespaces=true", "--log-encoding=json", "--enable-leader-election"];
+    let source = site.start_source(Identity::Own, &flags).await.unwrap();
+    let kustomize = site.start_kustomize(Identity::Own, &flags).await.unwrap();
+    add_source(&site, json!({})).await;
+    add_kustomization(&site, "all", json!({"interval": "1h"})).await;
+    ready(&site, "all", &first).await;
+    let edit = Patch::Merge(json!({"data": {"step": "9"}}));
+    site.config_maps().patch("one", &PatchParams::default(), &edit).await.unwrap();
+    site.until(&site.config_maps(), "one", |object| text(object, "/data/step") == "1").await.unwrap();
+    let second = push(&site, &[("apps/two.yaml", None)]).await;
+    ready(&site, "all", &second).await;
+    site.until_gone(&site.config_maps(), "two").await.unwrap();
+    told(&site, "source-controller", "NewArtifact").await;
+    told(&site, "kustomize-controller", "ReconciliationSucceeded").await;
+    remove(&site, &["all"]).await;
+    nothing_was_forbidden(&site, &[&source, &kustomize]);
+    for object in &roles {
+        site.delete(object).await.unwrap();
+    }
+    end(&site, source, kustomize).await;
+}

@@ -124,7 +124,14 @@ async fn apply(
     let mut wait = None;
     for place in 0..work.stages.len() {
         // A kind may have come while the stage before was waited for.
-        let claimed = if place > 0 { claim(site, work, book).await? } else { Claimed::All };
+        let claimed = if place > 0 { claim(site, work, book).await } else { Ok(Claimed::All) };
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(failure) => {
+                tell_changes(site, work, book, &changes);
+                return Err(failure);
+            }
+        };
         let Some((kind, members)) = work.stages.get(place) else { break };
         let kind = *kind;
         let cancel = &site.scope.cancel;
@@ -141,6 +148,7 @@ async fn apply(
             }
         };
         session.memory.learn(&members, &report);
+        let before = changes.len();
         note_changes(&report, &mut changes);
         contend(site, session, work, book, &report);
         trouble.add(&report);
@@ -174,6 +182,8 @@ async fn apply(
             }
         }
         if !trouble.is_empty() && !site.context.options.ways.partial_apply {
+            // As Flux does: what the stages before changed stands below what stopped this one.
+            trouble.follow(lines(&changes[..before]));
             break;
         }
     }
@@ -224,12 +234,14 @@ fn tell_changes(site: &Site<'_>, work: &mut Work, book: &mut Book, changes: &[(O
         return;
     }
     work.changed = true;
-    let lines: Vec<String> =
-        changes.iter().map(|(id, action)| format!("{} {action}", id.subject())).collect();
     let output = change_log(changes, site.context.options.gates.group_change_log);
     tracing::info!(%output, revision = %book.subject.revision, "server-side apply completed");
-    let note = book.subject.info(common::PROGRESSING, lines.join("\n"));
+    let note = book.subject.info(common::PROGRESSING, lines(changes).join("\n"));
     book.tell(note);
+}
+
+fn lines(changes: &[(ObjectId, Action)]) -> Vec<String> {
+    changes.iter().map(|(id, action)| format!("{} {action}", id.subject())).collect()
 }
 
 /// The changes as logs have them: by object, or grouped by what was done.

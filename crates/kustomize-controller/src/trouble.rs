@@ -16,6 +16,8 @@ pub(crate) struct Trouble {
     missing: Vec<Missing>,
     /// True when something failed that nothing else has to come for.
     failed: bool,
+    /// What stands below the errors.
+    below: Vec<String>,
 }
 
 /// Errors that one message names.
@@ -34,6 +36,11 @@ impl Trouble {
                 self.missing.push(missing.clone());
             }
         }
+    }
+
+    /// Lets these lines stand below the errors.
+    pub(crate) fn follow(&mut self, lines: Vec<String>) {
+        self.below = lines;
     }
 
     /// True when nothing was kept.
@@ -72,6 +79,7 @@ impl Trouble {
         if more > 0 {
             self.texts.push(format!("and {more} more"));
         }
+        self.texts.append(&mut self.below);
         let text = self.texts.join("\n");
         let told = session.told.as_ref() == Some(&text);
         session.told = Some(text.clone());

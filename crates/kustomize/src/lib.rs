@@ -25,6 +25,7 @@ mod merge;
 mod merge_fields;
 mod nameref;
 mod node;
+mod objects;
 mod options;
 mod origin;
 mod patches;

@@ -134,7 +134,7 @@ impl Loader {
                 .map_err(|error| error.concerning(session.shown(&path)))?;
         }
         session.hold(&nodes).map_err(|error| error.concerning(session.shown(&path)))?;
-        Ok(session.resources(nodes))
+        session.resources(nodes)
     }
 
     /// Steps into another directory.

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result, bad};
 use crate::id::split_api_version;
 use crate::loader::Loader;
 use crate::node;
+use crate::objects::{check_objects, has_separator, shift_lines};
 use crate::options::{OpenApi, Options, Warning};
 use crate::resource::Resource;
 use crate::schema::{Schemas, Standing};
@@ -383,8 +384,14 @@ impl<'a> Session<'a> {
     }
 
     /// The resources that objects become.
-    pub(crate) fn resources(&self, objects: Vec<Node>) -> Vec<Resource> {
+    pub(crate) fn resources(&self, objects: Vec<Node>) -> Result<Vec<Resource>> {
         let resources: Vec<Resource> = objects.into_iter().map(Resource::new).collect();
+        if let Some(broken) = resources.iter().find(|resource| resource.has_broken_history()) {
+            return Err(bad!(
+                "number of previous names, number of previous namespaces, number of previous kinds not equal"
+            )
+            .concerning(broken.id()));
+        }
         if !self.schema_missed.get() && !self.schema_chosen.get() {
             let known = |resource: &Resource| {
                 let (group, version) = split_api_version(resource.api_version());
@@ -392,33 +399,14 @@ impl<'a> Session<'a> {
             };
             self.schema_missed.set(!resources.iter().all(known));
         }
-        resources
+        Ok(resources)
     }
 
     /// As [`Self::parse_objects`], as resources.
     pub(crate) fn parse_resources(&self, text: &str) -> Result<Vec<Resource>> {
         let nodes = self.parse_objects(text)?;
         self.hold(&nodes)?;
-        Ok(self.resources(nodes))
-    }
-}
-
-/// Whether the text was cut into several documents, be they empty.
-fn has_separator(text: &str) -> bool {
-    text.match_indices("\n---").any(|(at, _)| text.get(at + 4..).is_some_and(|rest| rest.contains('\n')))
-}
-
-fn shift_lines(node: &mut Node, by: u32) {
-    node.line = node.line.saturating_sub(by);
-    match &mut node.value {
-        NodeValue::Scalar { .. } => {}
-        NodeValue::Sequence(items) => items.iter_mut().for_each(|item| shift_lines(item, by)),
-        NodeValue::Mapping(pairs) => {
-            for (key, value) in pairs {
-                shift_lines(key, by);
-                shift_lines(value, by);
-            }
-        }
+        self.resources(nodes)
     }
 }
 
@@ -442,51 +430,6 @@ pub(crate) fn unreadable(error: yaml::Error) -> Error {
         _ => ErrorKind::Invalid,
     };
     Error::new(kind, text).at_line(place)
-}
-
-fn check_objects(nodes: Vec<Node>, mut keep: impl FnMut(Node)) -> Result<()> {
-    for object in nodes {
-        if node::is_nil_or_empty(&object) {
-            continue;
-        }
-        check_meta(&object).map_err(|error| error.at_line(Some(object.line)))?;
-        keep(object);
-    }
-    Ok(())
-}
-
-/// Refuses what lacks kind or name.
-pub(crate) fn check_meta(object: &Node) -> Result<()> {
-    if !object.is_mapping() {
-        return Err(bad!("missing Resource metadata"));
-    }
-    let api_version = node::key_text(object, "apiVersion");
-    let kind = node::key_text(object, "kind");
-    let meta = object.get("metadata").filter(|meta| !node::is_nil_or_empty(meta));
-    if api_version.is_empty() && kind.is_empty() && meta.is_none() {
-        return Err(bad!("missing Resource metadata"));
-    }
-    let text = |key: &str| meta.map_or("", |meta| node::key_text(meta, key)).to_owned();
-    let shown = || {
-        let map = |key: &str| {
-            let texts = crate::resource::texts(meta.and_then(|meta| meta.get(key)));
-            texts.iter().map(|(key, value)| format!("{key}:{value}")).collect::<Vec<_>>().join(" ")
-        };
-        format!(
-            "{{{{{api_version} {kind}}} {{{{{} {}}} map[{}] map[{}]}}}}",
-            text("name"),
-            text("namespace"),
-            map("labels"),
-            map("annotations")
-        )
-    };
-    if kind.is_empty() {
-        return Err(bad!("missing kind in object {}", shown()));
-    }
-    if !kind.ends_with("List") && text("name").is_empty() {
-        return Err(bad!("missing metadata.name in object {}", shown()));
-    }
-    Ok(())
 }
 
 impl Session<'_> {

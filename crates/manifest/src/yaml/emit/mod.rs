@@ -311,7 +311,7 @@ impl<'o> Emitter<'o> {
         if style == Style::Plain {
             if text.contains('\n') {
                 style = Style::Literal;
-            } else if node.tag == Tag::Str && resolve_v3(text) != Tag::Str {
+            } else if node.tag == Tag::Str && !node.tagged && resolve_v3(text) != Tag::Str {
                 style = Style::Double;
             }
         }

@@ -80,7 +80,7 @@ impl Default for Limits {
             resources: 200_000,
             recursion: 64,
             expanded: 512 << 20,
-            steps: 1 << 30,
+            steps: 1 << 28,
         }
     }
 }

@@ -77,9 +77,16 @@ fn find(
     group: &str,
     version: &str,
 ) -> Option<&'static (&'static str, &'static [&'static str], &'static [&'static str])> {
-    KINDS.iter().find(|(api_version, _, _)| match api_version.split_once('/') {
-        Some((g, v)) => g == group && v == version,
-        None => group.is_empty() && *api_version == version,
+    KINDS.iter().find(|(api_version, _, _)| {
+        // Lengths differ mostly, and this is asked for every object.
+        let rest = match group.len() {
+            0 => Some(*api_version),
+            length if api_version.len() == length + 1 + version.len() => {
+                api_version.strip_prefix(group).and_then(|rest| rest.strip_prefix('/'))
+            }
+            _ => None,
+        };
+        rest == Some(version)
     })
 }
 

@@ -219,11 +219,14 @@ fn what_is_written_into_every_object_is_counted() {
 
 #[test]
 fn entries_times_objects_are_counted() {
-    let entries = |of: &str, one: &str| format!("{of}:\n{}", format!("- {one}\n").repeat(2_000));
+    let entries = |of: &str, one: &str| format!("{of}:\n{}", format!("- {one}\n").repeat(300));
     let settings = [
         (entries("images", "{name: a, newTag: b}"), "ImageTagTransformer"),
         (entries("labels", "{pairs: {a: b}}"), "LabelTransformer"),
-        (entries("patches", "{target: {kind: None}, patch: '[{op: remove, path: /a}]'}"), "PatchTransformer"),
+        (
+            entries("patches", "{target: {kind: None}, patch: '[{\"op\": \"remove\", \"path\": \"/a\"}]'}"),
+            "PatchTransformer",
+        ),
         (
             entries("replacements", "{sourceValue: a, targets: [{select: {kind: None}}]}"),
             "ReplacementTransformer",
@@ -231,8 +234,8 @@ fn entries_times_objects_are_counted() {
     ];
     for (setting, named) in settings {
         let files =
-            [("kustomization.yaml", format!("resources: [a.yaml]\n{setting}")), ("a.yaml", objects(900))];
-        let limits = Limits { expanded: usize::MAX, ..SMALL };
+            [("kustomization.yaml", format!("resources: [a.yaml]\n{setting}")), ("a.yaml", objects(200))];
+        let limits = Limits { expanded: usize::MAX, steps: 50_000, ..SMALL };
         assert!(refusal(files, limits, named).contains("number of steps"));
     }
 }

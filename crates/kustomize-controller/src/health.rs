@@ -168,7 +168,7 @@ pub(crate) async fn check(
     let text = match health.outlook(fast) {
         Outlook::Healthy => {
             let text = message::healthy(took);
-            let news = book.facts.last_applied_revision.as_deref() != Some(book.subject.revision.as_str());
+            let news = book.has_moved();
             if !book.is_healthy() || (news && changed) {
                 let note = book.subject.info(common::PROGRESSING, text.clone());
                 book.tell(note);

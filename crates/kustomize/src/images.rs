@@ -152,24 +152,30 @@ impl Images {
                 session.step(items.len())?;
                 items.iter_mut().try_for_each(|item| self.walk(session, item))
             }
-            NodeValue::Mapping(pairs) => session.step(pairs.len()).and_then(|()| {
-                pairs.iter_mut().try_for_each(|(key, value)| {
+            NodeValue::Mapping(pairs) => {
+                session.step(pairs.len())?;
+                for (key, value) in pairs {
                     self.walk(session, value)?;
-                    if !matches!(key.text(), Some("containers" | "initContainers")) {
-                        return Ok(());
+                    if matches!(key.text(), Some("containers" | "initContainers")) {
+                        self.set_all(session, value)?;
                     }
-                    for item in value.items_mut().into_iter().flatten() {
-                        if !item.is_mapping() && !item.is_null() {
-                            return Err(node::wrong_kind(item, node::Shape::Mapping));
-                        }
-                        if let Some(image) = item.get_mut("image") {
-                            self.set(session, image)?;
-                        }
-                    }
-                    Ok(())
-                })
-            }),
+                }
+                Ok(())
+            }
         }
+    }
+
+    /// Changes every container of a list.
+    fn set_all(&self, session: &Session<'_>, containers: &mut Node) -> Result<()> {
+        for item in containers.items_mut().into_iter().flatten() {
+            if !item.is_mapping() && !item.is_null() {
+                return Err(node::wrong_kind(item, node::Shape::Mapping));
+            }
+            if let Some(image) = item.get_mut("image") {
+                self.set(session, image)?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn walk_object(&self, session: &Session<'_>, object: &mut Node) -> Result<()> {

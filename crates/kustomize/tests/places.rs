@@ -50,6 +50,12 @@ fn an_error_in_a_file_names_it_and_who_asks_for_it() {
 }
 
 #[test]
+fn a_configuration_that_is_none_is_named_itself() {
+    let files = [("app/kustomization.yaml", "configurations:\n- c.yaml\n"), ("app/c.yaml", "- x\n")];
+    assert_eq!(place(&files), " (app/c.yaml, named by app/kustomization.yaml:2)");
+}
+
+#[test]
 fn an_error_below_names_the_file_that_asks_for_it_itself() {
     let files = [
         ("app/kustomization.yaml", "resources: [base]\n"),

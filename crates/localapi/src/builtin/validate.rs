@@ -18,6 +18,11 @@ use pods::pod_template;
 
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const LABEL: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+/// The items of a list, if there is one, with their places.
+fn list<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = (usize, &'v Value)> {
+    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten().enumerate()
+}
+
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 
 // The patterns are constant; one that did not compile would match nothing and fail every test.

@@ -3,24 +3,20 @@
 use serde_json::{Value, json};
 
 use super::metadata::not_a_label;
-use super::{LABEL_RE, fits};
+use super::{LABEL_RE, fits, list};
 use crate::object::text;
 use crate::status::Cause;
-
-fn list<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = (usize, &'v Value)> {
-    value.get(field).and_then(Value::as_array).into_iter().flatten().enumerate()
-}
 
 /// The pod at `pointer`, which refusals call `path`.
 pub(super) fn pod_template(value: &Value, pointer: &str, path: &str, causes: &mut Vec<Cause>) {
     let prefix = if path.is_empty() { "spec".to_owned() } else { format!("{path}.spec") };
     let spec = value.pointer(&format!("{pointer}/spec")).unwrap_or(&Value::Null);
-    if list(spec, "containers").next().is_none() {
+    if list(spec, "/containers").next().is_none() {
         causes.push(Cause::required(format!("{prefix}.containers"), ""));
         return;
     }
     let mut seen = Vec::new();
-    for (index, container) in list(spec, "containers") {
+    for (index, container) in list(spec, "/containers") {
         let at = format!("{prefix}.containers[{index}]");
         let name = text(container, "/name");
         if name.is_empty() {
@@ -39,7 +35,7 @@ fn container(spec: &Value, container: &Value, at: &str, causes: &mut Vec<Cause>)
     if text(container, "/image").is_empty() {
         causes.push(Cause::required(format!("{at}.image"), ""));
     }
-    for (index, port) in list(container, "ports") {
+    for (index, port) in list(container, "/ports") {
         let field = format!("{at}.ports[{index}].containerPort");
         match port.get("containerPort").and_then(Value::as_i64).unwrap_or(0) {
             0 => causes.push(Cause::required(field, "")),
@@ -54,9 +50,9 @@ fn container(spec: &Value, container: &Value, at: &str, causes: &mut Vec<Cause>)
         let known = ["Always", "IfNotPresent", "Never"];
         causes.push(Cause::unsupported(format!("{at}.imagePullPolicy"), &json!(policy), &known));
     }
-    for (index, mount) in list(container, "volumeMounts") {
+    for (index, mount) in list(container, "/volumeMounts") {
         let name = text(mount, "/name");
-        if !list(spec, "volumes").any(|(_, volume)| text(volume, "/name") == name) {
+        if !list(spec, "/volumes").any(|(_, volume)| text(volume, "/name") == name) {
             causes.push(Cause::not_found(format!("{at}.volumeMounts[{index}].name"), &json!(name)));
         }
     }

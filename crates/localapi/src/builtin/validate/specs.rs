@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::list;
 use super::pods::kept_running;
 use crate::kinds::Kind;
 use crate::object::text;
@@ -11,10 +12,6 @@ const PORTS: &str = "must be between 1 and 65535, inclusive";
 
 fn number(value: &Value, pointer: &str) -> Option<i64> {
     value.pointer(pointer).and_then(Value::as_i64)
-}
-
-fn list<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = (usize, &'v Value)> {
-    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten().enumerate()
 }
 
 fn one_of(value: &Value, pointer: &str, known: &[&str], causes: &mut Vec<Cause>) {

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::decode::json_kind;
+use crate::decode::{decode_typed, json_kind};
 use crate::error::{Result, bad};
+use crate::fields;
 use crate::fieldspec::{FieldSpec, merge_all, merge_one};
 use crate::id::Gvk;
 use crate::kustomization::Label;
@@ -118,93 +119,60 @@ impl Config {
     }
 
     /// Reads a file named under `configurations`.
-    pub(crate) fn from_json(value: &serde_json::Value) -> Result<Self> {
+    pub(crate) fn from_json(value: serde_json::Value) -> Result<Self> {
         let mut config = Self::default();
-        let Some(map) = value.as_object() else {
-            if value.is_null() {
-                return Ok(config);
-            }
+        if value.is_null() {
+            return Ok(config);
+        }
+        if !value.is_object() {
             return Err(bad!(
                 "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type builtinconfig.TransformerConfig",
-                json_kind(value)
+                json_kind(&value)
             ));
-        };
-        for (key, value) in map {
-            let list = match key.as_str() {
-                "namePrefix" => &mut config.name_prefix,
-                "nameSuffix" => &mut config.name_suffix,
-                "namespace" => &mut config.namespace,
-                "commonLabels" => &mut config.common_labels,
-                "labels" => &mut config.labels,
-                "templateLabels" => &mut config.template_labels,
-                "commonAnnotations" => &mut config.common_annotations,
-                "varReference" => &mut config.var_references,
-                "images" => &mut config.images,
-                "replicas" => &mut config.replicas,
-                "nameReference" => {
-                    for entry in value.as_array().into_iter().flatten() {
-                        let target = gvk_from_json(entry, &["fieldSpecs"])?;
-                        let fields = specs_from_json(entry.get("fieldSpecs"))?;
-                        config.name_references.push(Referrers { target, fields });
-                    }
-                    continue;
-                }
-                other => {
-                    return Err(bad!(
-                        "error unmarshaling JSON: while decoding JSON: json: unknown field {other:?}"
-                    ));
-                }
-            };
-            *list = specs_from_json(Some(value))?;
+        }
+        let value = decode_typed(value, &fields::CONFIGURATION, "TransformerConfig")?;
+        let lists = [
+            ("namePrefix", &mut config.name_prefix),
+            ("nameSuffix", &mut config.name_suffix),
+            ("namespace", &mut config.namespace),
+            ("commonLabels", &mut config.common_labels),
+            ("labels", &mut config.labels),
+            ("templateLabels", &mut config.template_labels),
+            ("commonAnnotations", &mut config.common_annotations),
+            ("varReference", &mut config.var_references),
+            ("images", &mut config.images),
+            ("replicas", &mut config.replicas),
+        ];
+        for (name, list) in lists {
+            *list = specs_from_json(value.get(name));
+        }
+        for entry in value.get("nameReference").and_then(serde_json::Value::as_array).into_iter().flatten() {
+            let fields = specs_from_json(entry.get("fieldSpecs"));
+            config.name_references.push(Referrers { target: gvk_from_json(entry), fields });
         }
         Ok(config)
     }
 }
 
-fn gvk_from_json(value: &serde_json::Value, also: &[&str]) -> Result<Gvk> {
-    let Some(map) = value.as_object() else { return Err(bad!("a fieldSpec must be a mapping")) };
-    let mut gvk = Gvk::default();
-    for (key, value) in map {
-        let text = value.as_str().map(str::to_owned);
-        match (key.to_ascii_lowercase().as_str(), text) {
-            ("group", Some(text)) => gvk.group = text,
-            ("version", Some(text)) => gvk.version = text,
-            ("kind", Some(text)) => gvk.kind = text,
-            _ if value.is_null() || also.iter().any(|known| known.eq_ignore_ascii_case(key)) => {}
-            _ => {
-                return Err(bad!(
-                    "error unmarshaling JSON: while decoding JSON: json: unknown field {key:?}"
-                ));
-            }
-        }
-    }
-    Ok(gvk)
+fn gvk_from_json(value: &serde_json::Value) -> Gvk {
+    let text = |key: &str| value.get(key).and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
+    Gvk { group: text("group"), version: text("version"), kind: text("kind") }
 }
 
-/// Reads a list of `{path, group, version, kind, create}`.
-pub(crate) fn specs_from_json(value: Option<&serde_json::Value>) -> Result<Vec<FieldSpec>> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
-    let Some(list) = value.as_array() else { return Err(bad!("fieldSpecs must be a list")) };
-    list.iter()
-        .map(|entry| {
-            let get = |name: &str| {
-                entry
-                    .as_object()
-                    .and_then(|map| map.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)))
-                    .map(|(_, v)| v)
-            };
-            Ok(FieldSpec {
-                gvk: gvk_from_json(entry, &["path", "create"])?,
-                path: get("path").and_then(serde_json::Value::as_str).unwrap_or("").to_owned(),
-                create: get("create").and_then(serde_json::Value::as_bool).unwrap_or(false),
-            })
-        })
-        .collect()
+/// Reads a list of `{path, group, version, kind, create}` that was decoded before.
+pub(crate) fn specs_from_json(value: Option<&serde_json::Value>) -> Vec<FieldSpec> {
+    let list = value.and_then(serde_json::Value::as_array).into_iter().flatten();
+    list.map(|entry| FieldSpec {
+        gvk: gvk_from_json(entry),
+        path: entry.get("path").and_then(serde_json::Value::as_str).unwrap_or("").to_owned(),
+        create: entry.get("create").and_then(serde_json::Value::as_bool).unwrap_or(false),
+    })
+    .collect()
 }
 
 /// The fields one entry of `labels` is for.
 pub(crate) fn label_fields(label: &Label, config: &Config) -> Result<Vec<FieldSpec>> {
-    let mut fields = specs_from_json(Some(&label.fields))?;
+    let mut fields = specs_from_json(Some(&label.fields));
     merge_all(&mut fields, &config.labels)?;
     if label.include_selectors {
         merge_all(&mut fields, &config.common_labels)?;

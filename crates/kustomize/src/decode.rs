@@ -60,12 +60,21 @@ struct Decoder {
 
 /// Checks `value` against `shape` and returns it with the fields' proper names and without nulls.
 pub(crate) fn decode(value: Value, shape: &'static Shape, root: &str) -> Result<Value> {
-    run(value, shape, root, false)
+    run(value, shape, root, (false, false))
 }
 
-/// As [`decode`] for settings that upstream reads with their types in sight.
+/// As [`decode`] for settings that upstream reads with their types in sight: scalars become texts.
+pub(crate) fn decode_typed(value: Value, shape: &'static Shape, root: &str) -> Result<Value> {
+    run(value, shape, root, (true, false)).map_err(undecoded)
+}
+
+/// As [`decode_typed`], passing over unknown fields.
 pub(crate) fn decode_lenient(value: Value, shape: &'static Shape, root: &str) -> Result<Value> {
-    run(value, shape, root, true).map_err(|error| error.wrap("error unmarshaling JSON: while decoding JSON"))
+    run(value, shape, root, (true, true)).map_err(undecoded)
+}
+
+fn undecoded(error: Error) -> Error {
+    error.wrap("error unmarshaling JSON: while decoding JSON")
 }
 
 /// The text a number or truth value is taken for.
@@ -90,8 +99,8 @@ fn float_text(number: f64) -> String {
     yaml::float_text(number)
 }
 
-fn run(value: Value, shape: &'static Shape, root: &str, lenient: bool) -> Result<Value> {
-    let mut decoder = Decoder { lenient, converts: lenient, path: vec![root.to_owned()], first: None };
+fn run(value: Value, shape: &'static Shape, root: &str, (converts, lenient): (bool, bool)) -> Result<Value> {
+    let mut decoder = Decoder { lenient, converts, path: vec![root.to_owned()], first: None };
     let decoded = decoder.value(value, shape);
     match decoder.first {
         Some(error) => Err(error),

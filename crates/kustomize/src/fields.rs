@@ -130,6 +130,29 @@ static LABEL: Shape = Struct(
 static REPLICA_FIELDS: &[(&str, Shape)] = &[("name", Text), ("count", Whole)];
 static REPLICA: Shape = Struct(REPLICA_FIELDS, "Replica");
 
+static REFERRERS: Shape = Struct(
+    &[("group", INNER), ("version", INNER), ("kind", INNER), ("fieldSpecs", List(&SPEC, "types.FieldSpec"))],
+    "NameBackReferences",
+);
+
+/// A file named under `configurations`.
+pub(crate) static CONFIGURATION: Shape = Struct(
+    &[
+        ("namePrefix", List(&SPEC, "types.FieldSpec")),
+        ("nameSuffix", List(&SPEC, "types.FieldSpec")),
+        ("namespace", List(&SPEC, "types.FieldSpec")),
+        ("commonLabels", List(&SPEC, "types.FieldSpec")),
+        ("labels", List(&SPEC, "types.FieldSpec")),
+        ("templateLabels", List(&SPEC, "types.FieldSpec")),
+        ("commonAnnotations", List(&SPEC, "types.FieldSpec")),
+        ("nameReference", List(&REFERRERS, "builtinconfig.NameBackReferences")),
+        ("varReference", List(&SPEC, "types.FieldSpec")),
+        ("images", List(&SPEC, "types.FieldSpec")),
+        ("replicas", List(&SPEC, "types.FieldSpec")),
+    ],
+    "TransformerConfig",
+);
+
 /// The whole file.
 pub(crate) static KUSTOMIZATION: Shape = Struct(
     &[

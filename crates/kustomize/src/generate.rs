@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use sluice_manifest::yaml::Node;
+use sluice_manifest::yaml::{Node, Style};
 
 use crate::error::{Result, bad};
+use crate::history::Behavior;
 use crate::kustomization::{Generator, GeneratorOptions};
 use crate::loader::Loader;
 use crate::node;
-use crate::resource::{Behavior, Resource};
+use crate::resource::Resource;
 use crate::resources::quote;
 use crate::session::Session;
 
@@ -135,11 +136,19 @@ fn encode(bytes: &[u8]) -> String {
     lines
 }
 
-fn text_map(map: &BTreeMap<String, String>) -> Node {
-    // Keys carry no type: one that looks like a number is refused on output, as it is upstream.
-    Node::mapping(
-        map.iter().map(|(key, value)| (node::untagged(key.as_str()), Node::string(value.as_str()))).collect(),
-    )
+fn single_quoted(text: &str) -> Node {
+    let mut node = Node::string(text);
+    node::set_style(&mut node, Style::Single);
+    node
+}
+
+/// What every object is begun with: text, upstream, so that these nodes have a place in it.
+fn base(kind: &str) -> Node {
+    let at = |node: Node, line, column| Node { line, column, ..node };
+    let pair = |line, key: &str, value: &str| {
+        (at(Node::string(key), line, 1), at(Node::string(value), line, key.len() as u32 + 3))
+    };
+    at(Node::mapping(vec![pair(2, "apiVersion", "v1"), pair(3, "kind", kind)]), 2, 1)
 }
 
 /// Makes the object of one generator entry.
@@ -153,19 +162,7 @@ pub(crate) fn generate(
     if generator.name.is_empty() {
         return Err(bad!("a configmap must have a name"));
     }
-    let mut object = Node::empty_map();
-    object.set("apiVersion", Node::string("v1"));
-    object.set("kind", Node::string(kind));
-    let mut meta = Node::empty_map();
-    meta.set("name", Node::string(generator.name.as_str()));
-    if !generator.namespace.is_empty() {
-        meta.set("namespace", Node::string(generator.namespace.as_str()));
-    }
     let is_secret = kind == "Secret";
-    if is_secret {
-        let secret_type = if generator.kind.is_empty() { "Opaque" } else { &generator.kind };
-        object.set("type", Node::string(secret_type));
-    }
     let (mut data, mut binary) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in pairs(session, loader, generator).map_err(|error| error.wrap("loading KV pairs"))? {
         let taken = data.contains_key(&key) || binary.contains_key(&key);
@@ -181,28 +178,41 @@ pub(crate) fn generate(
             };
         }
     }
-    // A secret has data even when there is none of it.
-    if is_secret || !data.is_empty() {
-        object.set("data", text_map(&data));
-    }
-    if !binary.is_empty() {
-        object.set("binaryData", text_map(&binary));
+    let mut meta = Node::empty_map();
+    let mut fields = vec![("name", Node::string(generator.name.as_str()))];
+    if !generator.namespace.is_empty() {
+        fields.push(("namespace", Node::string(generator.namespace.as_str())));
     }
     if let Some(options) = options {
         for (field, map) in [("labels", &options.labels), ("annotations", &options.annotations)] {
             if !map.is_empty() {
-                meta.set(field, text_map(map));
+                fields.push((field, node::text_map(map, single_quoted)));
             }
         }
-        if options.immutable {
-            object.set("immutable", Node::bool(true));
-        }
     }
-    node::set_field(&mut object, "metadata", meta);
+    fields.into_iter().for_each(|(field, value)| node::set_field(&mut meta, field, value));
+    let mut fields = vec![("metadata", meta)];
+    if is_secret {
+        let secret_type = if generator.kind.is_empty() { "Opaque" } else { &generator.kind };
+        fields.push(("type", Node::string(secret_type)));
+    }
+    // A secret has data even when there is none of it.
+    let has_data = is_secret || !data.is_empty();
+    let mut contents = [("data", &data, has_data), ("binaryData", &binary, !binary.is_empty())];
+    if binary.keys().next() < data.keys().next() {
+        contents.reverse();
+    }
+    for (field, map, _) in contents.into_iter().filter(|(.., present)| *present) {
+        fields.push((field, node::text_map(map, node::made_text)));
+    }
+    if options.is_some_and(|options| options.immutable) {
+        fields.push(("immutable", Node::bool(true)));
+    }
+    let mut object = base(kind);
+    fields.into_iter().for_each(|(field, value)| node::set_field(&mut object, field, value));
     let mut resource = Resource::new(object);
-    resource.history.needs_hash = !options.is_some_and(|options| options.disable_name_suffix_hash);
-    resource.history.generated = true;
-    resource.history.behavior = Behavior::parse(&generator.behavior);
+    let needs_hash = !options.is_some_and(|options| options.disable_name_suffix_hash);
+    resource.mark_generated(Behavior::parse(&generator.behavior), needs_hash);
     resource.ground_annotations();
     Ok(resource)
 }

@@ -15,9 +15,6 @@ pub(crate) fn suffix(resource: &Resource) -> Result<String> {
         "ConfigMap" => gojson::compact(&config_map(&resource.node)?),
         "Secret" => gojson::compact(&secret(&resource.node)?),
         _ => {
-            // Upstream's history stands in the annotations, and is hashed with them.
-            let mut resource = resource.clone();
-            resource.write_history();
             let mut text = String::new();
             dump(&resource.node, &mut text);
             text
@@ -136,7 +133,7 @@ fn dump(node: &Node, out: &mut String) {
         NodeValue::Mapping(pairs) => pairs.iter().flat_map(|(key, value)| [key, value]).collect(),
     };
     if children.is_empty() {
-        out.push_str("null");
+        out.push_str(if node.emptied { "[]" } else { "null" });
     } else {
         for (at, child) in children.into_iter().enumerate() {
             out.push(if at == 0 { '[' } else { ',' });

@@ -9,6 +9,7 @@ use sluice_manifest::yaml;
 use crate::decode::decode;
 use crate::error::{Result, bad};
 pub(crate) use crate::fields::KUSTOMIZATION;
+use crate::node;
 use crate::options::Warning;
 use crate::session::unreadable;
 
@@ -237,6 +238,29 @@ const DEPRECATED: &[(&str, &str, &str)] = &[
     ("vars", "replacements", "[EXPERIMENTAL] "),
 ];
 
+/// Fields that are no transformer's or generator's configuration.
+const NOT_CONFIGURATION: [&str; 8] = [
+    "resources",
+    "bases",
+    "components",
+    "crds",
+    "configurations",
+    "generators",
+    "transformers",
+    "validators",
+];
+
+/// Transformers and generators get their configuration as text, which they read once more.
+fn configured(mut value: Value) -> Result<Value> {
+    let Some(fields) = value.as_object_mut() else { return Ok(value) };
+    for (name, field) in fields {
+        if !NOT_CONFIGURATION.contains(&name.as_str()) {
+            *field = node::reread(field.take())?;
+        }
+    }
+    Ok(value)
+}
+
 impl Kustomization {
     /// Reads a kustomization file; `shown` is its directory as messages name it.
     pub(crate) fn parse(
@@ -265,7 +289,7 @@ impl Kustomization {
             value.as_object().is_some_and(|map| map.keys().any(|key| key != "apiVersion" && key != "kind"));
         let mut kustomization = match value {
             Value::Null => Self::default(),
-            value => serde_json::from_value::<Self>(value)
+            value => serde_json::from_value::<Self>(configured(value)?)
                 .map_err(|error| bad!("invalid Kustomization: json: {error}"))?,
         };
         kustomization.fix();

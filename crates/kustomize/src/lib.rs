@@ -15,6 +15,7 @@ pub mod flux;
 mod generate;
 mod gojson;
 mod hash;
+mod history;
 mod id;
 mod images;
 mod jsonpatch;
@@ -158,7 +159,7 @@ fn build_each(
     for mut resource in resources.into_list() {
         session.check()?;
         resource.clean_annotations(&unwanted);
-        each(node::to_json_into(resource.node).map_err(encoding)?);
+        each(node::reread(node::to_json_into(resource.node).map_err(encoding)?)?);
     }
     Ok(session.warnings.take())
 }

@@ -5,7 +5,7 @@ use sluice_manifest::yaml::{Node, NodeValue, Tag};
 use crate::error::{Error, Result, bad};
 use crate::lists::{Lists, unite, valid};
 use crate::merge_fields::{Fields, repeats};
-use crate::node::{self, Shape, shape};
+use crate::node::{self, Manner, Shape, shape};
 use crate::schema::{Schema, Schemas};
 
 /// What became of a value.
@@ -45,13 +45,16 @@ const DIRECTIVE: &str = "$patch";
 const LONGEST: usize = 4_000;
 
 /// Merges `patch` into `target`. `None` when the patch deletes the whole object.
-pub(crate) fn merge(target: Node, patch: &Node, schemas: &Schemas) -> Result<Option<Node>> {
-    let merged = Walk { schemas }.pair(Some(target), Some(patch.clone()), None)?;
+///
+/// With `quotes`, text that other readers would take for something else is quoted wherever the merge passes.
+pub(crate) fn merge(target: Node, patch: &Node, schemas: &Schemas, quotes: bool) -> Result<Option<Node>> {
+    let merged = Walk { schemas, quotes }.pair(Some(target), Some(patch.clone()), None)?;
     Ok(merged.into_node().filter(|node| !node.is_null()))
 }
 
 struct Walk<'a> {
     schemas: &'a Schemas,
+    quotes: bool,
 }
 
 fn directive_of(text: &str) -> Result<Directive> {
@@ -87,6 +90,18 @@ fn list_directive(patch: &mut Vec<Node>) -> Result<Directive> {
     Ok(directive)
 }
 
+/// Upstream takes a key without text for the mapping itself.
+fn refuse_empty_key(map: &Node) -> Result<()> {
+    match map.get("") {
+        Some(_) => Err(node::wrong_kind(map, Shape::Scalar)),
+        None => Ok(()),
+    }
+}
+
+fn is_empty_collection(node: &Node) -> bool {
+    node.pairs().is_some_and(<[_]>::is_empty) || node.items().is_some_and(<[_]>::is_empty)
+}
+
 fn wrong_kind(node: &Node, expected: Shape) -> Result<()> {
     if node.is_null() || shape(node) == expected {
         return Ok(());
@@ -100,6 +115,12 @@ fn wrong_kind(node: &Node, expected: Shape) -> Result<()> {
 }
 
 impl<'a> Walk<'a> {
+    fn quote(&self, node: &mut Node) {
+        if self.quotes {
+            node::guard(node);
+        }
+    }
+
     fn schema_of(&self, nodes: [Option<&Node>; 2], known: Option<Schema<'a>>) -> Option<Schema<'a>> {
         if known.is_some() {
             return known;
@@ -117,7 +138,7 @@ impl<'a> Walk<'a> {
         let Some(kind) = kind else {
             return Ok(match (dest, origin) {
                 (Some(dest), None) if dest.text().is_some_and(|text| !text.is_empty()) => {
-                    Outcome::KeptNull(dest)
+                    Outcome::KeptNull(Node { line: 0, column: 0, ..dest })
                 }
                 (_, origin) => origin.into(),
             });
@@ -168,29 +189,42 @@ impl<'a> Walk<'a> {
             Some(NodeValue::Mapping(pairs)) => pairs,
             _ => Vec::new(),
         });
+        if patch.has("") {
+            return Err(node::wrong_kind(&dest, Shape::Scalar));
+        }
+        refuse_empty_key(&dest)?;
         let Some(pairs) = dest.pairs_mut() else { return Ok(Outcome::Value(dest)) };
         let repeated = repeats(pairs);
+        let had_some = !pairs.is_empty();
         let mut merged = Vec::with_capacity(pairs.len() + patch.len());
-        for (at, (key, value)) in std::mem::take(pairs).into_iter().enumerate() {
+        for (at, (key, mut value)) in std::mem::take(pairs).into_iter().enumerate() {
             if repeated.contains(&at) {
                 merged.push((key, value));
                 continue;
             }
             let name = key.text().unwrap_or("");
             let other = patch.take(name);
-            let style = value.style();
+            let manner = match &other {
+                Some(other) if is_empty_collection(&value) => Manner::of(other),
+                Some(_) => Manner::of(&value),
+                None => {
+                    self.quote(&mut value);
+                    Manner::of(&value)
+                }
+            };
             let field = schema.and_then(|schema| schema.field(name));
             match self.pair(Some(value), other, field)? {
                 Outcome::Gone => {}
                 Outcome::Value(node) if node.is_null() => {}
                 Outcome::Value(mut node) | Outcome::KeptNull(mut node) => {
                     // The place keeps its quoting.
-                    node::keep_style(&mut node, style);
+                    manner.apply(&mut node);
                     merged.push((key, node));
                 }
             }
         }
-        let left = patch.into_left();
+        let mut left = patch.into_left();
+        left.sort_by(|a, b| a.0.text().cmp(&b.0.text()));
         let repeated = repeats(&left);
         for (at, (key, value)) in left.into_iter().enumerate() {
             if repeated.contains(&at) {
@@ -201,24 +235,41 @@ impl<'a> Walk<'a> {
             match self.pair(None, Some(value), field)? {
                 Outcome::Gone => {}
                 Outcome::Value(node) if node.is_null() => {}
-                Outcome::Value(node) | Outcome::KeptNull(node) => merged.push((Node::string(name), node)),
+                Outcome::Value(mut node) | Outcome::KeptNull(mut node) => {
+                    self.quote(&mut node);
+                    let mut new = node::untagged(name);
+                    let is_own_list = node.is_sequence() && node.line == 0;
+                    let style = key.style().filter(|_| !is_own_list).unwrap_or_default();
+                    node::set_style(&mut new, style);
+                    merged.push((new, node));
+                }
             }
         }
+        dest.emptied = merged.is_empty() && (dest.emptied || had_some);
         dest.value = NodeValue::Mapping(merged);
         Ok(Outcome::Value(dest))
     }
 
     /// What merging a value with itself makes of it: nulls go, directives act, keyed lists lose duplicates.
     fn settle_map(&self, mut map: Node, schema: Option<Schema<'a>>) -> Result<Node> {
+        refuse_empty_key(&map)?;
         let Some(pairs) = map.pairs_mut() else { return Ok(map) };
         let mut settled = Vec::with_capacity(pairs.len());
         for (key, value) in std::mem::take(pairs) {
             let field = schema.and_then(|schema| schema.field(key.text().unwrap_or("")));
+            let manner = Manner::of(&value);
             match self.settle(value, field)? {
-                Some(node) if !node.is_null() => settled.push((key, node)),
-                _ => {}
+                Some(mut node) if !node.is_null() => {
+                    self.quote(&mut node);
+                    if node.is_sequence() {
+                        manner.apply(&mut node);
+                    }
+                    settled.push((key, node));
+                }
+                _ => map.emptied = true,
             }
         }
+        map.emptied &= settled.is_empty();
         map.value = NodeValue::Mapping(settled);
         Ok(map)
     }
@@ -303,6 +354,10 @@ impl<'a> Walk<'a> {
             if primitive { (vec![String::new()], lists.texts()) } else { (keys.to_vec(), values) };
         if keys.len() > 1 {
             unite(&mut values);
+        }
+        if !values.is_empty() {
+            // The result is a list of its own.
+            dest = Node::sequence(Vec::new());
         }
         if let ([key], false) = (&keys[..], primitive)
             && lists.is_plain(key)

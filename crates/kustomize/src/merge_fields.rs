@@ -48,6 +48,10 @@ impl Fields {
         self.pairs.len()
     }
 
+    pub(crate) fn has(&self, wanted: &str) -> bool {
+        self.pairs.iter().flatten().any(|pair| name(pair) == wanted)
+    }
+
     /// Takes the first value under the name; those that repeat it go.
     pub(crate) fn take(&mut self, wanted: &str) -> Option<Node> {
         if self.taken == self.pairs.len() {

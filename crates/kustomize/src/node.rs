@@ -1,6 +1,6 @@
 //! Working on YAML nodes the way the upstream engine does, quoting and all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 use sluice_manifest::yaml::{self, Node, NodeValue, Style, Tag, Text};
@@ -58,9 +58,30 @@ pub(crate) fn set_style(node: &mut Node, new: Style) {
     }
 }
 
-pub(crate) fn keep_style(node: &mut Node, style: Option<Style>) {
-    if let Some(style) = style {
-        set_style(node, style);
+/// How a node was written.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// Of a scalar.
+    style: Option<Style>,
+    /// Of a collection.
+    flow: bool,
+    tagged: bool,
+}
+
+impl Manner {
+    pub(crate) fn of(node: &Node) -> Self {
+        Self { style: node.style(), flow: node.flow, tagged: node.tagged }
+    }
+
+    /// Writes another node in this manner.
+    pub(crate) fn apply(self, node: &mut Node) {
+        node.tagged = self.tagged;
+        match (&mut node.value, self.style) {
+            (NodeValue::Scalar { style, .. }, Some(kept)) => *style = kept,
+            (NodeValue::Scalar { style, .. }, None) => *style = Style::Plain,
+            (_, None) => node.flow = self.flow,
+            (_, Some(_)) => node.flow = false,
+        }
     }
 }
 
@@ -174,7 +195,7 @@ pub(crate) fn key_text<'a>(node: &'a Node, key: &str) -> &'a str {
 
 /// Whether YAML 1.1 reads the text as something else than text.
 fn is_other_type(text: &str) -> bool {
-    if text.contains('\n') {
+    if text.is_empty() || text.contains('\n') {
         return false;
     }
     // The common case needs no parser.
@@ -191,8 +212,23 @@ fn is_other_type(text: &str) -> bool {
     }
 }
 
+/// Text in the style upstream makes it with: as a block when it has several lines.
+pub(crate) fn made_text(text: &str) -> Node {
+    let mut node = Node::string(text);
+    if text.contains('\n') {
+        set_style(&mut node, Style::Literal);
+    }
+    guard(&mut node);
+    node
+}
+
+/// A mapping of texts. Its keys carry no type: one that looks like a number is refused on output, as it is upstream.
+pub(crate) fn text_map(map: &BTreeMap<String, String>, value: fn(&str) -> Node) -> Node {
+    Node::mapping(map.iter().map(|(key, text)| (untagged(key.as_str()), value(text))).collect())
+}
+
 /// Quotes what would otherwise be misread.
-fn guard(value: &mut Node) {
+pub(crate) fn guard(value: &mut Node) {
     if is_text(value) && value.style() == Some(Style::Plain) && value.text().is_some_and(is_other_type) {
         set_style(value, Style::Double);
     }
@@ -206,7 +242,7 @@ pub(crate) fn set_field(map: &mut Node, key: &str, mut value: Node) {
     }
     guard(&mut value);
     if let Some(old) = map.get_mut(key) {
-        keep_style(&mut value, old.style());
+        Manner::of(old).apply(&mut value);
         replace(old, value);
     } else if let Some(pairs) = map.pairs_mut() {
         pairs.push((untagged(key), value));
@@ -219,7 +255,7 @@ pub(crate) fn set_scalar(node: &mut Node, text: String) -> Result<()> {
         return Err(wrong_kind(node, Shape::Scalar));
     }
     let mut new = untagged(text);
-    keep_style(&mut new, node.style());
+    Manner::of(node).apply(&mut new);
     replace(node, new);
     Ok(())
 }
@@ -299,7 +335,7 @@ fn settle(node: &mut Node) {
                         if quoted || text.contains('\n') { Tag::Str } else { Node::plain(text.as_str()).tag };
                 }
                 Tag::Null | Tag::Bool | Tag::Int | Tag::Float | Tag::Timestamp
-                    if quoted && Node::plain(text.as_str()).tag == node.tag =>
+                    if quoted && !node.tagged && Node::plain(text.as_str()).tag == node.tag =>
                 {
                     node.tag = Tag::Str;
                 }
@@ -307,6 +343,18 @@ fn settle(node: &mut Node) {
             }
         }
     }
+}
+
+/// What a value becomes that upstream writes and reads again: as `Node::from`, with places and quotes.
+pub(crate) fn rewritten(value: &Value) -> Result<Node> {
+    let mut nodes = yaml::parse_stream(&yaml::emit_v3(value), yaml::Limits::default())
+        .map_err(|error| Error::invalid(error.to_string()))?;
+    Ok(nodes.pop().unwrap_or_else(Node::empty_map))
+}
+
+/// As [`yaml::reread`].
+pub(crate) fn reread(value: Value) -> Result<Value> {
+    yaml::reread(value).map_err(|error| Error::invalid(error.to_string()))
 }
 
 /// The tree as JSON.

@@ -3,10 +3,12 @@
 use sluice_manifest::yaml::{self, Node};
 
 use crate::error::{Error, Result, bad};
+use crate::history::is_note;
 use crate::jsonpatch::{self, Operation};
 use crate::kustomization::{Patch, Selector};
 use crate::loader::Loader;
-use crate::resource::{Resource, texts};
+use crate::node;
+use crate::resource::Resource;
 use crate::resources::{Resources, quote};
 use crate::selector::Pattern;
 use crate::session::{Session, unreadable};
@@ -90,13 +92,7 @@ impl PatchEntry {
             (Ok(mut patches), _) => {
                 let options = patch.options.unwrap_or_default();
                 for patch in &mut patches {
-                    if options.allow_name_change || options.allow_kind_change {
-                        // Upstream notes the permission in the patch's annotations, and so makes texts of them.
-                        let annotations = patch.annotations();
-                        patch.set_annotations(&annotations);
-                    }
-                    patch.history.allow_name_change |= options.allow_name_change;
-                    patch.history.allow_kind_change |= options.allow_kind_change;
+                    patch.allow_changes(options.allow_name_change, options.allow_kind_change);
                 }
                 Content::Strategic(patches)
             }
@@ -243,7 +239,8 @@ impl JsonEntry {
 
 /// Applies operations to the JSON form of a resource, with the annotations upstream keeps in there.
 fn apply_json(session: &Session<'_>, resource: &mut Resource, operations: &[Operation]) -> Result<()> {
-    let internal = resource.expose_history();
+    let internal = if resource.is_noted { Vec::new() } else { resource.expose_history() };
+    let notes = resource.notes();
     let mut value = resource.to_json()?;
     let copied = jsonpatch::apply(&mut value, operations)?;
     session.spend(copied)?;
@@ -251,7 +248,17 @@ fn apply_json(session: &Session<'_>, resource: &mut Resource, operations: &[Oper
         return Err(Error::invalid("a JSON patch must leave an object"));
     }
     resource.node = Node::from(&value);
-    let mut annotations = texts(resource.node.get("metadata").and_then(|meta| meta.get("annotations")));
+    let mut annotations = resource.annotations();
+    let brings_notes = annotations.keys().any(|key| is_note(key) && !notes.contains_key(key));
+    if resource.is_noted || brings_notes {
+        resource.node = node::rewritten(&value)?;
+        annotations.extend(notes);
+        resource.set_annotations(&annotations);
+        if brings_notes {
+            resource.adopt_notes();
+        }
+        return Ok(());
+    }
     let kept = internal.iter().any(|key| annotations.contains_key(*key));
     for key in internal {
         annotations.remove(key);

@@ -55,13 +55,21 @@ fn text(value: &Value, key: &str) -> String {
     value.get(key).and_then(Value::as_str).unwrap_or("").to_owned()
 }
 
-/// The plugin's settings as JSON, as far as its kind knows them.
-fn settings(config: &Resource) -> Result<Value> {
-    let Some((shape, name)) = fields::plugin(config.kind()) else { return Ok(Value::Null) };
-    decode_lenient(node::to_json(&config.node)?, shape, name).map_err(failed(config))
+/// The plugin's settings as it reads them.
+fn written(config: &Resource) -> Result<Value> {
+    node::to_json(&config.node)
+        .and_then(node::reread)
+        .map_err(|error| error.wrap(format!("marshalling yaml from res {}", config.id())))
 }
 
-fn field_specs(value: &Value) -> Result<Vec<FieldSpec>> {
+/// The plugin's settings as JSON, as far as its kind knows them.
+fn settings(config: &Resource) -> Result<Value> {
+    let value = written(config)?;
+    let Some((shape, name)) = fields::plugin(config.kind()) else { return Ok(Value::Null) };
+    decode_lenient(value, shape, name).map_err(failed(config))
+}
+
+fn field_specs(value: &Value) -> Vec<FieldSpec> {
     specs_from_json(value.get("fieldSpecs"))
 }
 
@@ -133,34 +141,34 @@ pub(crate) fn configure(
         let fields = || field_specs(&value);
         Ok(Some(vec![match config.kind() {
             "AnnotationsTransformer" => {
-                Transformer::Annotations { annotations: read(value.get("annotations"))?, fields: fields()? }
+                Transformer::Annotations { annotations: read(value.get("annotations"))?, fields: fields() }
             }
             "LabelTransformer" => {
-                Transformer::Labels { labels: read(value.get("labels"))?, fields: fields()? }
+                Transformer::Labels { labels: read(value.get("labels"))?, fields: fields() }
             }
             "NamespaceTransformer" => namespace(config, &value)?,
             "PrefixTransformer" | "SuffixTransformer" if value.get("fieldSpecs").is_none() => {
                 return Err(bad!("fieldSpecs is not expected to be nil"));
             }
-            "PrefixTransformer" => Transformer::Prefix { prefix: text(&value, "prefix"), fields: fields()? },
-            "SuffixTransformer" => Transformer::Suffix { suffix: text(&value, "suffix"), fields: fields()? },
+            "PrefixTransformer" => Transformer::Prefix { prefix: text(&value, "prefix"), fields: fields() },
+            "SuffixTransformer" => Transformer::Suffix { suffix: text(&value, "suffix"), fields: fields() },
             "PrefixSuffixTransformer" => {
                 return Ok(Some(vec![
-                    Transformer::Prefix { prefix: text(&value, "prefix"), fields: fields()? },
-                    Transformer::Suffix { suffix: text(&value, "suffix"), fields: fields()? },
+                    Transformer::Prefix { prefix: text(&value, "prefix"), fields: fields() },
+                    Transformer::Suffix { suffix: text(&value, "suffix"), fields: fields() },
                 ]));
             }
             "ImageTagTransformer" => {
                 let image: Image = read(value.get("imageTag"))?;
-                Transformer::Images(Box::new(Images::new(&image, &fields()?)?))
+                Transformer::Images(Box::new(Images::new(&image, &fields())?))
             }
             "ReplicaCountTransformer" => {
                 let replica: Replica = read(value.get("replica"))?;
-                Transformer::Replicas { replica, fields: fields()? }
+                Transformer::Replicas { replica, fields: fields() }
             }
             "PatchTransformer" => {
                 let patch: Patch = read(Some(&value))?;
-                let shown = yaml::emit_v2(&node::to_json(&config.node)?);
+                let shown = yaml::emit_v2(&written(config)?);
                 Transformer::Patch(Box::new(PatchEntry::new(session, loader, &patch, &shown)?))
             }
             "PatchStrategicMergeTransformer" => strategic(session, loader, &value)?,
@@ -194,7 +202,7 @@ fn namespace(config: &Resource, value: &Value) -> Result<Transformer> {
     };
     Ok(Transformer::Namespace {
         namespace: config.namespace().to_owned(),
-        fields: field_specs(value)?,
+        fields: field_specs(value),
         unset_only: value.get("unsetOnly").and_then(Value::as_bool).unwrap_or(false),
         subjects,
     })
@@ -221,7 +229,7 @@ fn value_add(session: &Session<'_>, loader: &Loader, value: &Value) -> Result<Tr
     let path = text(value, "targetFilePath");
     if !path.is_empty() {
         let (file, content) = loader.load_text(session, &path)?;
-        let more = session.parse_json(&file, &content)?;
+        let more = session.parse_json(&file, &content, yaml::parse_v2_json)?;
         let more = decode_lenient(more, &fields::VALUE_TARGETS_FILE, "Target")?;
         list.extend(read::<Vec<Value>>(more.get("targets"))?);
     }

@@ -40,7 +40,7 @@ pub(crate) fn load(session: &Session<'_>, loader: &Loader, list: &[Replacement])
             return Err(bad!("cannot specify both path and inline replacement"));
         }
         let (file, text) = loader.load_text(session, &entry.path)?;
-        let value = session.parse_json(&file, &text)?;
+        let value = session.parse_json(&file, &text, yaml::parse_v2_json)?;
         let decode = |value: Value| -> Result<Replacement> {
             let decoded = decode_lenient(value, &REPLACEMENT, "Replacement")?;
             serde_json::from_value::<Replacement>(decoded)

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sluice_manifest::yaml::Node;
 
 use crate::error::{Result, bad};
+use crate::history::Behavior;
 use crate::id::ResId;
 use crate::node;
-use crate::resource::{Behavior, Resource};
+use crate::resource::Resource;
 use crate::schema::Schemas;
 
 /// Resources in the order they were added.
@@ -190,7 +191,15 @@ impl Resources {
                         ));
                     }
                 }
-                // The old names stay, and so do the indexes.
+                // The old names stay, and so do the indexes. The kind may not have: a patch can have changed it.
+                let merged = resource.id();
+                if merged != old.id() {
+                    return Err(match self.list.iter().filter(|other| other.id() == merged).count() {
+                        0 => bad!("cannot find resource with id {merged} to replace"),
+                        1 => bad!("unexpected target index in replacement"),
+                        count => bad!("in Replace: id matched {count} resources"),
+                    });
+                }
                 *old = resource;
                 Ok(())
             }
@@ -272,9 +281,7 @@ fn merge_data(resource: &mut Resource, other: &Resource, field: &str) {
     if data.is_empty() {
         return;
     }
-    let pairs = data.iter().map(|(key, value)| (node::untagged(key.as_str()), Node::string(value.as_str())));
-    let pairs = pairs.collect();
-    node::set_field(&mut resource.node, field, Node::mapping(pairs));
+    node::set_field(&mut resource.node, field, node::text_map(&data, node::made_text));
 }
 
 /// A text in double quotes with Go's escapes.

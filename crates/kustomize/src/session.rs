@@ -53,6 +53,9 @@ pub(crate) struct Session<'a> {
     parsed: RefCell<Parsed>,
 }
 
+/// One of the readers of [`yaml`].
+pub(crate) type Reader = fn(&str, yaml::Limits) -> std::result::Result<serde_json::Value, yaml::Error>;
+
 impl<'a> Session<'a> {
     pub(crate) fn new(files: &'a dyn Files, options: &'a Options<'a>, parsed: Parsed) -> Self {
         Self {
@@ -308,9 +311,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Reads a file of settings as JSON.
-    pub(crate) fn parse_json(&self, path: &RelPath, text: &str) -> Result<serde_json::Value> {
-        yaml::parse_v2_json(text, self.yaml_limits()).map_err(|error| self.not_json(path, error))
+    /// Reads a file of settings as JSON with one of the readers of [`yaml`].
+    pub(crate) fn parse_json(&self, path: &RelPath, text: &str, read: Reader) -> Result<serde_json::Value> {
+        read(text, self.yaml_limits()).map_err(|error| self.not_json(path, error))
     }
 
     fn not_json(&self, path: &RelPath, error: yaml::Error) -> Error {
@@ -366,15 +369,23 @@ impl<'a> Session<'a> {
                 None => found.push(object),
                 Some(items) if items.is_null() => {}
                 Some(items) => {
-                    let Some(items) = items.items() else {
-                        let kind = node::key_text(&object, "kind");
+                    let kind = node::key_text(&object, "kind");
+                    if items.items().is_none() {
                         let seen = if items.is_mapping() { "map[string]interface {}" } else { "string" };
                         return Err(bad!("expected array in {kind}/items, but found {seen}"));
-                    };
+                    }
                     // What comes out of a list goes through JSON, and to the end of the queue.
-                    let mut inner = Vec::with_capacity(items.len());
-                    for item in items {
-                        inner.push(Node::from(&node::to_json(item)?));
+                    let whole = node::to_json(&object)
+                        .map_err(|error| error.wrap(format!("trouble expanding list of {kind}")))?;
+                    let items = whole.get("items").and_then(serde_json::Value::as_array);
+                    let mut inner = Vec::new();
+                    for item in items.into_iter().flatten() {
+                        if text.contains("needsHashSuffix") {
+                            let item = crate::gojson::compact(item);
+                            inner.extend(yaml::parse_stream(&item, self.yaml_limits()).map_err(malformed)?);
+                        } else {
+                            inner.push(Node::from(item));
+                        }
                     }
                     check_objects(inner, |node| queue.push_back(node))?;
                 }

@@ -7,10 +7,11 @@ use sluice_manifest::yaml::{Node, Tag};
 use crate::error::{Result, bad};
 use crate::fieldspec::{Create, FieldSpec, applies, split_path, visit, visit_parts};
 use crate::hash;
+use crate::history::is_note;
 use crate::id::{Gvk, ResId};
 use crate::images::Images;
 use crate::kustomization::{Replacement, Replica, Selector};
-use crate::node::{self, Shape};
+use crate::node::{self, Manner, Shape};
 use crate::patches::{JsonEntry, PatchEntry, apply_strategic};
 use crate::replacement;
 use crate::resource::Resource;
@@ -157,7 +158,7 @@ fn set_text(at: &mut Node, text: &str, tag: Tag) -> Result<()> {
         return Err(node::wrong_kind(at, Shape::Scalar));
     }
     let mut new = Node { tag, ..Node::string(text) };
-    node::keep_style(&mut new, at.style());
+    Manner::of(at).apply(&mut new);
     node::replace(at, new);
     Ok(())
 }
@@ -297,9 +298,7 @@ fn rename(
                 continue;
             }
             if spec.path == "metadata/name" && !affix.is_empty() {
-                let list =
-                    if front { &mut resource.history.prefixes } else { &mut resource.history.suffixes };
-                list.push(affix.to_owned());
+                resource.remember_affix(affix, front);
                 resource.remember_id();
             }
             visit(&mut resource.node, spec, Create::Scalar, &mut |at| {
@@ -326,8 +325,12 @@ pub(crate) fn set_entries(
     session.spend(weight.saturating_mul(resources.len()))?;
     let fields: Vec<(&FieldSpec, Vec<String>)> =
         fields.iter().map(|spec| (spec, split_path(&spec.path, '/'))).collect();
+    let brings_notes = entries.keys().any(|key| is_note(key));
     for resource in resources.list_mut() {
         let numbers = session.twins(entries.len());
+        if brings_notes {
+            resource.expose_history();
+        }
         for (spec, parts) in &fields {
             if !applies(&resource.node, spec) {
                 continue;
@@ -352,6 +355,9 @@ pub(crate) fn set_entries(
         }
         resource.has_twins = true;
         resource.settle_twins();
+        if brings_notes {
+            resource.adopt_notes();
+        }
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use serde_json::Value;
 use sluice_manifest::yaml::{
-    Error, Limits, emit_node, emit_stream, emit_v2, parse_documents, parse_stream, parse_v2_json, to_json,
-    to_json_into,
+    Error, Limits, emit_node, emit_stream, emit_v2, parse_documents, parse_stream, parse_v2_json, reread,
+    to_json, to_json_into,
 };
 
 fn run(mode: &str, text: &str) -> Result<String, String> {
@@ -29,6 +29,7 @@ fn run(mode: &str, text: &str) -> Result<String, String> {
             if copied != moved {
                 return Err("copying and moving differ".to_owned());
             }
+            let moved: Vec<Value> = moved.into_iter().map(reread).collect::<Result<_, _>>().map_err(told)?;
             Ok(emit_stream(&moved))
         }
     }

@@ -1,5 +1,7 @@
 //! From a go-yaml v2 tree to JSON, as `sigs.k8s.io/yaml` converts.
 
+use std::collections::HashSet;
+
 use base64::Engine;
 use serde_json::{Map, Number, Value};
 
@@ -19,6 +21,24 @@ pub(super) fn v2_to_json(node: &Node) -> Result<Value, Error> {
             Ok(Value::Object(map))
         }
         NodeValue::Scalar { text, .. } => scalar(text, &node.tag),
+    }
+}
+
+/// Tells of every key that stood before in its mapping, the innermost first.
+pub(super) fn find_repeated(node: &Node, messages: &mut Vec<String>) {
+    match &node.value {
+        NodeValue::Scalar { .. } => {}
+        NodeValue::Sequence(items) => items.iter().for_each(|item| find_repeated(item, messages)),
+        NodeValue::Mapping(pairs) => {
+            let mut seen = HashSet::with_capacity(pairs.len());
+            for (key, value) in pairs {
+                find_repeated(value, messages);
+                let Some(text) = key.text().filter(|_| key.tag != Tag::Merge) else { continue };
+                if !seen.insert(text) {
+                    messages.push(format!("line {}: key {text:?} already set in map", value.line));
+                }
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! From a resource file's node to JSON, through what the build engine's own round trip
-//! (node, text, go-yaml v3, JSON, go-yaml v2) makes of it.
+//! (node, text, go-yaml v3, JSON) makes of it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,17 +7,16 @@ use std::collections::HashMap;
 use base64::Engine;
 use serde_json::{Map, Number, Value};
 
+use super::emit;
 use super::limits::{Error, Limits};
 use super::node::{Node, NodeValue, Style, Tag};
 use super::parse::parse_documents;
 use super::resolve::{Resolved, value_v3};
-use super::{emit, parse};
 
 /// Turns a node into JSON: numbers of any notation, dates as RFC 3339 text, `!!binary` decoded.
 ///
 /// # Errors
-/// Duplicate keys, keys that are not text, infinities, tags that do not fit their text, and
-/// characters YAML cannot carry.
+/// Duplicate keys, keys that are not text, infinities, and tags that do not fit their text.
 pub fn to_json(node: &Node) -> Result<Value, Error> {
     let mut duplicates = false;
     let value = convert(Cow::Borrowed(node), false, true, &mut duplicates)?;
@@ -140,7 +139,7 @@ fn convert(node: Cow<'_, Node>, flow: bool, root: bool, duplicates: &mut bool) -
                         NodeValue::Scalar { text, .. } => text,
                         _ => return Err(invalid_key(&key)),
                     };
-                    map.insert(carried(key.into())?, convert(Cow::Owned(value), flow, false, duplicates)?);
+                    map.insert(key.into(), convert(Cow::Owned(value), flow, false, duplicates)?);
                 }
                 Ok(Value::Object(map))
             }
@@ -156,7 +155,7 @@ fn convert(node: Cow<'_, Node>, flow: bool, root: bool, duplicates: &mut bool) -
                 for (key, value) in pairs {
                     let Some(text) = key.text() else { return Err(invalid_key(key)) };
                     let value = convert(Cow::Borrowed(value), flow, false, duplicates)?;
-                    map.insert(carried(text.to_owned())?, value);
+                    map.insert(text.to_owned(), value);
                 }
                 Ok(Value::Object(map))
             }
@@ -182,14 +181,20 @@ fn scalar(node: Cow<'_, Node>, flow: bool) -> Result<Value, Error> {
             };
         }
         Tag::Str | Tag::Custom(_) | Tag::Merge | Tag::Map | Tag::Seq => {
-            if node.style() == Some(Style::Folded) && !flow {
-                return carried(refolded(node.text().unwrap_or_default())).map(Value::String);
+            let text = node.text().unwrap_or_default();
+            let changes = match node.style() {
+                Some(Style::Double) | None => false,
+                Some(Style::Folded) if !flow => true,
+                Some(Style::Folded | Style::Literal) if flow => false,
+                Some(_) => text.contains(['\u{85}', '\u{2028}', '\u{2029}']),
+            };
+            if changes {
+                return Ok(Value::String(rewritten(text, node.style().unwrap_or_default())));
             }
-            return match node {
-                Cow::Owned(Node { value: NodeValue::Scalar { text, .. }, .. }) => carried(text.into()),
-                other => carried(other.text().unwrap_or_default().to_owned()),
-            }
-            .map(Value::String);
+            return Ok(Value::String(match node {
+                Cow::Owned(Node { value: NodeValue::Scalar { text, .. }, .. }) => text.into(),
+                other => other.text().unwrap_or_default().to_owned(),
+            }));
         }
         tag => tag.clone(),
     };
@@ -230,11 +235,11 @@ fn scalar(node: Cow<'_, Node>, flow: bool) -> Result<Value, Error> {
     }
 }
 
-/// What text written as `>` is when read back: the Go writer adds line breaks before lines that
-/// start with a blank.
-fn refolded(text: &str) -> String {
+/// What text is when it is written and read back: in a `>` block the Go writer adds line breaks before lines
+/// that start with a blank, and line breaks of other kinds than `\n` do not stay what they are without escapes.
+fn rewritten(text: &str, style: Style) -> String {
     let mut scalar = Node::string(text);
-    scalar.value = NodeValue::Scalar { text: text.into(), style: Style::Folded };
+    scalar.value = NodeValue::Scalar { text: text.into(), style };
     let rendered = emit::emit_node(&Node::mapping(vec![(Node::string("a"), scalar)]));
     let read = parse_documents(&rendered, Limits::default()).ok();
     let found = read.as_ref().and_then(|nodes| nodes.first()?.get("a")?.text());
@@ -251,35 +256,4 @@ fn mismatch(text: &str, wanted: &str) -> Error {
         _ => "str",
     };
     Error::at(0, format!("cannot decode !!{found} `{text}` as a !!{wanted}"))
-}
-
-/// What text looks like after it was carried through a JSON text read as YAML: U+0085 folds into a
-/// space, and control characters do not pass.
-fn carried(text: String) -> Result<String, Error> {
-    if text.bytes().all(|b| b < 0x7F) {
-        return Ok(text);
-    }
-    // JSON escapes what is below U+0020, so only the rest can offend.
-    let visible: String = text.chars().filter(|c| *c >= ' ').collect();
-    parse::check_characters(&visible)?;
-    if !text.contains('\u{85}') {
-        return Ok(text);
-    }
-    let mut folded = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find('\u{85}') {
-        folded.push_str(rest.get(..at).unwrap_or_default().trim_end_matches(' '));
-        let after = rest.get(at..).unwrap_or_default();
-        let tail = after.trim_start_matches(['\u{85}', ' ']);
-        let gap = after.len() - tail.len();
-        let breaks = after.get(..gap).unwrap_or_default().matches('\u{85}').count();
-        if breaks == 1 {
-            folded.push(' ');
-        } else {
-            folded.extend(std::iter::repeat_n('\n', breaks - 1));
-        }
-        rest = tail;
-    }
-    folded.push_str(rest);
-    Ok(folded)
 }

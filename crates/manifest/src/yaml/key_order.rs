@@ -4,8 +4,17 @@ use std::cmp::Ordering;
 
 /// Compares two keys as go-yaml does: digit runs by value, non-letters before letters.
 /// This relation is not transitive (`"10" < "1a" < "2" < "10"`), so it must not be given to the
-/// standard library's sorts; `sort_by_key_order` copes.
+/// standard library's sorts; `sort_by` copes.
 pub fn natural_order(a: &str, b: &str) -> Ordering {
+    compare(a, b, false)
+}
+
+/// As `natural_order` for go-yaml v3, where letters come first behind a digit.
+pub(super) fn natural_order_v3(a: &str, b: &str) -> Ordering {
+    compare(a, b, true)
+}
+
+fn compare(a: &str, b: &str, letters_follow_digits: bool) -> Ordering {
     let (x, y) = (a.as_bytes(), b.as_bytes());
     let mut at = x.iter().zip(y).take_while(|(p, q)| p == q).count();
     while !a.is_char_boundary(at) || !b.is_char_boundary(at) {
@@ -15,8 +24,12 @@ pub fn natural_order(a: &str, b: &str) -> Ordering {
     let (Some(p), Some(q)) = (rest_a.chars().next(), rest_b.chars().next()) else {
         return rest_a.len().cmp(&rest_b.len());
     };
+    let behind_digit = at.checked_sub(1).and_then(|at| x.get(at)).is_some_and(u8::is_ascii_digit);
+    let letter_first = letters_follow_digits && behind_digit;
     match (p.is_alphabetic(), q.is_alphabetic()) {
         (true, true) => return p.cmp(&q),
+        (true, false) if letter_first => return Ordering::Less,
+        (false, true) if letter_first => return Ordering::Greater,
         (true, false) => return Ordering::Greater,
         (false, true) => return Ordering::Less,
         (false, false) => {}
@@ -39,10 +52,10 @@ pub fn natural_order(a: &str, b: &str) -> Ordering {
     value_a.cmp(&value_b).then(length_a.cmp(&length_b)).then(p.cmp(&q))
 }
 
-/// Sorts by `natural_order`: a merge sort, which ends whatever the comparison says.
-pub(super) fn sort_by_key_order<T>(items: Vec<(&str, T)>) -> Vec<(&str, T)> {
+/// A merge sort, which ends whatever the comparison says.
+pub(super) fn sort_by<T>(order: fn(&str, &str) -> Ordering, items: Vec<(&str, T)>) -> Vec<(&str, T)> {
     let in_order = |pair: &[(&str, T)]| match pair {
-        [a, b] => natural_order(a.0, b.0) != Ordering::Greater,
+        [a, b] => order(a.0, b.0) != Ordering::Greater,
         _ => true,
     };
     if items.windows(2).all(in_order) {
@@ -50,11 +63,11 @@ pub(super) fn sort_by_key_order<T>(items: Vec<(&str, T)>) -> Vec<(&str, T)> {
     }
     let mut left = items;
     let right = left.split_off(left.len() / 2);
-    let (left, right) = (sort_by_key_order(left), sort_by_key_order(right));
+    let (left, right) = (sort_by(order, left), sort_by(order, right));
     let mut merged = Vec::with_capacity(left.len() + right.len());
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
     while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
-        let next = if natural_order(b.0, a.0) == Ordering::Less { right.next() } else { left.next() };
+        let next = if order(b.0, a.0) == Ordering::Less { right.next() } else { left.next() };
         merged.extend(next);
     }
     merged.extend(left);
@@ -69,7 +82,7 @@ mod tests {
     #[test]
     fn digits_count_and_letters_come_last() {
         let sorted = |keys: &[&'static str]| {
-            sort_by_key_order(keys.iter().map(|k| (*k, ())).collect())
+            sort_by(natural_order, keys.iter().map(|k| (*k, ())).collect())
                 .into_iter()
                 .map(|(k, ())| k)
                 .collect::<Vec<_>>()
@@ -88,6 +101,6 @@ mod tests {
     #[test]
     fn keys_that_chase_each_other_still_end_in_some_order() {
         let keys = vec![("10", ()), ("1a", ()), ("2", ())];
-        assert_eq!(sort_by_key_order(keys).len(), 3);
+        assert_eq!(sort_by(natural_order, keys).len(), 3);
     }
 }

@@ -50,13 +50,6 @@ pub enum Tag {
     Seq,
 }
 
-impl Tag {
-    /// Whether a scalar of this type is something else than text.
-    pub(crate) fn is_typed(&self) -> bool {
-        matches!(self, Self::Null | Self::Bool | Self::Int | Self::Float | Self::Timestamp)
-    }
-}
-
 /// The three kinds of nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeValue {
@@ -85,6 +78,8 @@ pub struct Node {
     pub flow: bool,
     /// Whether the tag was written out.
     pub tagged: bool,
+    /// Whether a mapping lost all it held; Go tells that from one that never held anything.
+    pub emptied: bool,
     /// Line of the first character, from 1; 0 for made nodes.
     pub line: u32,
     /// Column of the first character, from 1; 0 for made nodes.
@@ -93,7 +88,7 @@ pub struct Node {
 
 impl Node {
     fn made(value: NodeValue, tag: Tag) -> Self {
-        Self { value, tag, flow: false, tagged: false, line: 0, column: 0 }
+        Self { value, tag, flow: false, tagged: false, emptied: false, line: 0, column: 0 }
     }
 
     fn scalar(text: impl Into<Text>, style: Style, tag: Tag) -> Self {
@@ -272,7 +267,9 @@ impl Node {
     pub fn remove(&mut self, key: &str) -> Option<Node> {
         let pairs = self.pairs_mut()?;
         let at = pairs.iter().position(|(k, _)| k.text() == Some(key))?;
-        Some(pairs.remove(at).1)
+        let value = pairs.remove(at).1;
+        self.emptied = pairs.is_empty();
+        Some(value)
     }
 
     /// The mapping under `key`, made when absent or null. `None` when this is not a mapping or

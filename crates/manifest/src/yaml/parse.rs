@@ -81,12 +81,27 @@ pub fn parse_v2_stream(text: &str, limits: Limits) -> Result<Vec<Value>, Error> 
 /// # Errors
 /// What is not YAML, what JSON cannot hold, and what passes a bound of `limits`.
 pub fn parse_v2_json(text: &str, limits: Limits) -> Result<Value, Error> {
-    check_size(text, limits)?;
-    check_characters(text)?;
-    match Composer::new(text, Dialect::V2, limits, 0).next_document()? {
+    match first_document(text, limits)? {
         Some(node) => decode::v2_to_json(&node),
         None => Ok(Value::Null),
     }
+}
+
+/// As [`parse_v2_json`], refusing keys that stand twice in a mapping.
+///
+/// # Errors
+/// As there, and repeated keys.
+pub fn parse_v2_strict(text: &str, limits: Limits) -> Result<Value, Error> {
+    let Some(node) = first_document(text, limits)? else { return Ok(Value::Null) };
+    let mut repeated = Vec::new();
+    decode::find_repeated(&node, &mut repeated);
+    if repeated.is_empty() { decode::v2_to_json(&node) } else { Err(Error::Unmarshal(repeated)) }
+}
+
+fn first_document(text: &str, limits: Limits) -> Result<Option<Node>, Error> {
+    check_size(text, limits)?;
+    check_characters(text)?;
+    Composer::new(text, Dialect::V2, limits, 0).next_document()
 }
 
 fn documents(text: &str, dialect: Dialect, limits: Limits) -> Result<Vec<Node>, Error> {

@@ -240,7 +240,7 @@ impl<'a> Composer<'a> {
         }
         self.made.add(Size { nodes: 1, bytes: text + name }, self.limits)?;
         let line = self.line_offset.saturating_add(start.line).saturating_add(1);
-        Ok(Node { value, tag, flow, tagged: false, line, column: start.column + 1 })
+        Ok(Node { value, tag, flow, tagged: false, emptied: false, line, column: start.column + 1 })
     }
 
     /// What stands where nothing is written.
@@ -349,8 +349,6 @@ impl<'a> Composer<'a> {
                     return Err(failure(Some(start), token_start, "did not find expected node content"));
                 };
                 let tag = self.scalar_tag(&text, style, properties.tag.as_deref());
-                // A type that was written out holds whatever the quotes say.
-                let style = if tag.is_typed() { Style::Plain } else { style };
                 self.made(NodeValue::Scalar { text: text.into(), style }, tag, false, start)
             }
             Kind::BlockEntry if indentless => {

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::comments::Comments;
 use super::float::json_number;
-use super::key_order::sort_by_key_order;
+use super::key_order::{natural_order, natural_order_v3, sort_by};
 use super::node::{Node, NodeValue, Style, Tag};
-use super::resolve::{is_base60, resolve_v2, resolve_v3};
+use super::resolve::{is_base60, old_bool, resolve_v2, resolve_v3};
 use analysis::Analysis;
 
 /// Longest key that is written without `?`.
@@ -30,6 +30,34 @@ pub fn emit_v2_into(value: &Value, out: &mut String) {
     let mut emitter = Emitter::new(out, Some(80));
     emitter.value(value, false);
     emitter.end();
+}
+
+/// Writes a JSON value as kyaml does: by go-yaml v3, with its order of keys, its quotes and floating point
+/// numbers. Ends with a line break.
+pub fn emit_v3(value: &Value) -> String {
+    emit_node(&quoted_v3(value))
+}
+
+fn quoted_v3(value: &Value) -> Node {
+    let text = |text: &str| {
+        let mut node = Node::string(text);
+        if !text.contains('\n')
+            && (resolve_v3(text) != Tag::Str || is_base60(text) || old_bool(text).is_some())
+            && let NodeValue::Scalar { style, .. } = &mut node.value
+        {
+            *style = Style::Double;
+        }
+        node
+    };
+    match value {
+        Value::String(value) => text(value),
+        Value::Array(items) => Node::sequence(items.iter().map(quoted_v3).collect()),
+        Value::Object(map) => {
+            let entries = sort_by(natural_order_v3, map.iter().map(|(k, v)| (k.as_str(), v)).collect());
+            Node::mapping(entries.into_iter().map(|(key, value)| (text(key), quoted_v3(value))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => Node::from(value),
+    }
 }
 
 /// Writes documents with `---` lines between them.
@@ -176,7 +204,7 @@ impl<'o> Emitter<'o> {
             Value::Object(map) if map.is_empty() => self.indicator("{}", true, false, false),
             Value::Object(map) => {
                 let before = self.increase_indent(false, false);
-                let entries = sort_by_key_order(map.iter().map(|(k, v)| (k.as_str(), v)).collect());
+                let entries = sort_by(natural_order, map.iter().map(|(k, v)| (k.as_str(), v)).collect());
                 for (key, value) in entries {
                     self.write_indent();
                     let analysis = Analysis::of(key, true);
@@ -315,7 +343,7 @@ impl<'o> Emitter<'o> {
                 style = Style::Double;
             }
         }
-        if let Some(tag) = shown_tag(node, text, style) {
+        if let Some(tag) = shown_tag(node, text) {
             self.indicator(tag, true, false, false);
         }
         self.scalar(text, style);
@@ -356,7 +384,7 @@ impl<'o> Emitter<'o> {
 }
 
 /// The tag that has to stand before a scalar for it to be read back as what it is.
-fn shown_tag<'n>(node: &'n Node, text: &str, style: Style) -> Option<&'n str> {
+fn shown_tag<'n>(node: &'n Node, text: &str) -> Option<&'n str> {
     let wanted = match &node.tag {
         Tag::Custom(tag) => return Some(&**tag).filter(|tag| !tag.is_empty()),
         Tag::Str if node.tagged => "!!str",
@@ -369,7 +397,7 @@ fn shown_tag<'n>(node: &'n Node, text: &str, style: Style) -> Option<&'n str> {
         Tag::Binary => "!!binary",
         Tag::Merge => "!!merge",
     };
-    (node.tagged || style != Style::Plain || resolve_v3(text) != node.tag).then_some(wanted)
+    (node.tagged || resolve_v3(text) != node.tag).then_some(wanted)
 }
 
 /// Whether a key fits before `:` on one line.

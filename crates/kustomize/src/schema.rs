@@ -116,7 +116,8 @@ fn built_in(group: &str, version: &str, kind: &str) -> Option<&'static Type> {
     if (group, version, kind) == ("kustomize.config.k8s.io", "v1beta1", "Kustomization") {
         return Some(&KUSTOMIZATION);
     }
-    if !is_known(group, version, kind) {
+    // What sub-resources are asked with has a scope, but no schema.
+    if !is_known(group, version, kind) || (group.is_empty() && kind.ends_with("Options")) {
         return None;
     }
     Some(match (group, kind) {

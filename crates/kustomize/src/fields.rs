@@ -129,6 +129,46 @@ static LABEL: Shape = Struct(
 );
 static REPLICA_FIELDS: &[(&str, Shape)] = &[("name", Text), ("count", Whole)];
 static REPLICA: Shape = Struct(REPLICA_FIELDS, "Replica");
+static HELM_CHART: Shape = Struct(
+    &[
+        ("name", Text),
+        ("version", Text),
+        ("repo", Text),
+        ("releaseName", Text),
+        ("namespace", Text),
+        ("additionalValuesFiles", List(&Text, "string")),
+        ("valuesFile", Text),
+        ("valuesInline", Texts(&Any)),
+        ("valuesMerge", Text),
+        ("includeCRDs", Flag),
+        ("skipHooks", Flag),
+        ("apiVersions", List(&Text, "string")),
+        ("kubeVersion", Text),
+        ("nameTemplate", Text),
+        ("skipTests", Flag),
+        ("debug", Flag),
+        ("devel", Flag),
+    ],
+    "HelmChart",
+);
+static OLD_HELM_CHART: Shape = Struct(
+    &[
+        ("chartName", Text),
+        ("chartVersion", Text),
+        ("chartRepoUrl", Text),
+        ("chartHome", Text),
+        ("chartRepoName", Text),
+        ("helmBin", Text),
+        ("helmHome", Text),
+        ("values", Text),
+        ("valuesLocal", Texts(&Any)),
+        ("valuesMerge", Text),
+        ("releaseName", Text),
+        ("releaseNamespace", Text),
+        ("extraArgs", List(&Text, "string")),
+    ],
+    "HelmChartArgs",
+);
 
 static REFERRERS: Shape = Struct(
     &[("group", INNER), ("version", INNER), ("kind", INNER), ("fieldSpecs", List(&SPEC, "types.FieldSpec"))],
@@ -207,9 +247,9 @@ pub(crate) static KUSTOMIZATION: Shape = Struct(
         ("bases", List(&Text, "string")),
         ("configMapGenerator", List(&CONFIG_MAP, "types.ConfigMapArgs")),
         ("secretGenerator", List(&SECRET, "types.SecretArgs")),
-        ("helmGlobals", Any),
-        ("helmCharts", List(&Any, "types.HelmChart")),
-        ("helmChartInflationGenerator", List(&Any, "types.HelmChartArgs")),
+        ("helmGlobals", Struct(&[("chartHome", Text), ("configHome", Text)], "HelmGlobals")),
+        ("helmCharts", List(&HELM_CHART, "types.HelmChart")),
+        ("helmChartInflationGenerator", List(&OLD_HELM_CHART, "types.HelmChartArgs")),
         ("generatorOptions", Struct(GENERATOR_OPTIONS, "GeneratorOptions")),
         ("configurations", List(&Text, "string")),
         ("generators", List(&Text, "string")),

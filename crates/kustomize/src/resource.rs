@@ -169,6 +169,8 @@ impl Resource {
 
     /// Turns all annotations into text and drops those that are nobody's business, and those in `also`.
     pub(crate) fn clean_annotations(&mut self, also: &[&str]) {
+        // A list without items and metadata is given some.
+        self.node.ensure_map("metadata");
         if self.meta("annotations").is_none() {
             return;
         }
@@ -261,5 +263,16 @@ impl Resource {
     /// The object as JSON.
     pub(crate) fn to_json(&self) -> Result<serde_json::Value> {
         node::to_json(&self.node)
+    }
+
+    /// The object as messages show it, with its history, and without what a secret holds.
+    pub(crate) fn to_shown(&self) -> String {
+        let mut shown = self.clone();
+        shown.expose_history();
+        if shown.kind() == "Secret" {
+            shown.node.remove("data");
+            shown.node.remove("stringData");
+        }
+        shown.to_json().map(|value| crate::gojson::compact(&value)).unwrap_or_default()
     }
 }

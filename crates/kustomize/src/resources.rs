@@ -203,7 +203,11 @@ impl Resources {
                 *old = resource;
                 Ok(())
             }
-            _ => Err(bad!("found multiple objects that could accept merge of {id}")),
+            _ => {
+                let found = matches.iter().filter_map(|at| self.list.get(*at));
+                let shown: Vec<String> = found.map(Resource::to_shown).collect();
+                Err(bad!("found multiple objects [{}] that could accept merge of {id}", shown.join(" ")))
+            }
         }
     }
 

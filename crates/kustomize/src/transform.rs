@@ -197,13 +197,7 @@ fn set_namespaces(
     }
     let Some(id) = conflict else { return Ok(()) };
     let same = resources.list().iter().filter(|resource| resource.id() == id);
-    let shown: Vec<String> = same
-        .map(|resource| {
-            let mut resource = resource.clone();
-            resource.expose_history();
-            resource.to_json().map(|value| crate::gojson::compact(&value)).unwrap_or_default()
-        })
-        .collect();
+    let shown: Vec<String> = same.map(Resource::to_shown).collect();
     Err(bad!("namespace transformation produces ID conflict: [{}]", shown.join(" ")))
 }
 

@@ -35,8 +35,8 @@ pub(crate) fn show(vars: &[Var]) -> String {
     format!("[{}]", list.join(" "))
 }
 
-fn show_one(var: &Var) -> String {
-    format!("{{{} {} {{{}}}}}", var.name, gvk_of(var), field_of(var))
+fn show_one(var: &Var, field: &str) -> String {
+    format!("{{{} {} {{{field}}}}}", var.name, gvk_of(var))
 }
 
 fn field_of(var: &Var) -> &str {
@@ -98,7 +98,7 @@ impl Vars {
                     return Err(bad!(
                         "found {} resId matches for var {} (unable to disambiguate)",
                         found.len(),
-                        show_one(var)
+                        show_one(var, &var.fieldref.fieldpath)
                     ));
                 }
             }
@@ -196,12 +196,14 @@ fn value(var: &Var, source: Option<&Node>) -> Result<Option<Value>> {
     let Some(source) = source else {
         return Err(bad!(
             "var '{}' cannot be mapped to a field in the set of known resources",
-            show_one(var)
+            show_one(var, field_of(var))
         ));
     };
     let field = field_of(var).replace('[', ".").replace(']', "");
     let parts = path::split(&field, '.');
-    let lost = || bad!("field specified in var '{}' not found in corresponding resource", show_one(var));
+    let lost = || {
+        bad!("field specified in var '{}' not found in corresponding resource", show_one(var, field_of(var)))
+    };
     match path::lookup(source, &parts) {
         Ok(Some(node)) if node.is_scalar() => Value::of(node).map(Some).ok_or_else(lost),
         Ok(Some(_)) => Ok(None),

@@ -205,6 +205,15 @@ pub(crate) fn apply_strategic(
 }
 
 impl JsonEntry {
+    /// The settings as messages show them.
+    pub(crate) fn shown(patch: &Patch) -> String {
+        let mut shown = serde_json::to_value(patch).unwrap_or_default();
+        if let Some(operations) = shown.as_object_mut().and_then(|fields| fields.remove("patch")) {
+            shown["jsonOp"] = operations;
+        }
+        yaml::emit_v2(&shown)
+    }
+
     pub(crate) fn new(session: &Session<'_>, loader: &Loader, patch: &Patch) -> Result<Self> {
         let target = patch.target.clone().unwrap_or_default();
         if target.name.is_empty() {

@@ -453,9 +453,8 @@ impl<'s, 'a> Target<'s, 'a> {
             list.push(Transformer::Annotations { annotations, fields: config.common_annotations.clone() });
         }
         for patch in &kustomization.patches_json6902 {
-            let shown = yaml::emit_v2(&serde_json::to_value(patch).unwrap_or_default());
             let entry = JsonEntry::new(session, loader, patch)
-                .map_err(trouble("PatchJson6902Transformer", &shown))?;
+                .map_err(trouble("PatchJson6902Transformer", &JsonEntry::shown(patch)))?;
             list.push(Transformer::Json(entry));
         }
         for replica in &kustomization.replicas {

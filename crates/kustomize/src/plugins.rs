@@ -147,7 +147,9 @@ pub(crate) fn configure(
                 Transformer::Labels { labels: read(value.get("labels"))?, fields: fields() }
             }
             "NamespaceTransformer" => namespace(config, &value)?,
-            "PrefixTransformer" | "SuffixTransformer" if value.get("fieldSpecs").is_none() => {
+            "PrefixTransformer" | "SuffixTransformer" | "PrefixSuffixTransformer"
+                if value.get("fieldSpecs").is_none() =>
+            {
                 return Err(bad!("fieldSpecs is not expected to be nil"));
             }
             "PrefixTransformer" => Transformer::Prefix { prefix: text(&value, "prefix"), fields: fields() },

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sluice_manifest::yaml::Node;
 
 use crate::error::{Result, bad};
+use crate::gojson;
 use crate::history::Behavior;
 use crate::id::ResId;
 use crate::node;
@@ -269,6 +270,32 @@ impl Resources {
             .collect::<Result<Vec<_>>>()?;
         all.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(all)
+    }
+
+    /// Refuses what differs from an earlier [`Self::snapshot`].
+    pub(crate) fn check_unchanged(&self, before: &[(String, serde_json::Value)]) -> Result<()> {
+        let after = self.snapshot()?;
+        let refuse = |what: String| Err(bad!("validator shouldn't modify the resource map: {what}"));
+        for (id, value) in before {
+            // Both are sorted.
+            let at = after.partition_point(|(other, _)| other < id);
+            match after.get(at).filter(|(other, _)| other == id) {
+                None => return refuse(format!("id in self missing from other; id: {id}")),
+                Some((_, other)) if other != value => {
+                    // What a secret holds is nobody's business.
+                    if value.get("kind").is_some_and(|kind| kind == "Secret") {
+                        return refuse(format!("nodes unequal: {id}"));
+                    }
+                    let (old, new) = (gojson::compact(value), gojson::compact(other));
+                    return refuse(format!("nodes unequal: \n -- {old},\n -- {new}"));
+                }
+                Some(_) => {}
+            }
+        }
+        if before.len() != after.len() {
+            return refuse("lists have different number of entries".to_owned());
+        }
+        Ok(())
     }
 }
 

@@ -291,7 +291,7 @@ impl<'s, 'a> Target<'s, 'a> {
             ));
         }
         let plugins = self
-            .load_plugins(&kustomization.generators)
+            .load_plugins(&kustomization.generators, "generator")
             .map_err(|error| error.wrap("loading generator plugins"))?;
         for config in &plugins {
             plugins::check_generator(config)
@@ -324,7 +324,7 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     /// The objects that configure plugins: inline or in files and directories.
-    fn load_plugins(&self, entries: &[String]) -> Result<Vec<Resource>> {
+    fn load_plugins(&self, entries: &[String], what: &str) -> Result<Vec<Resource>> {
         let mut acc = Accumulator::default();
         let mut paths = Vec::new();
         for entry in entries {
@@ -334,7 +334,8 @@ impl<'s, 'a> Target<'s, 'a> {
                     if let Some(origin) = &self.origin {
                         self.annotate_all(&mut inline, &origin.append(self.file_name))?;
                     }
-                    acc.resources.append_all(inline)?;
+                    let added = acc.resources.append_all(inline);
+                    added.map_err(|error| error.wrap(format!("configuring external {what}")))?;
                 }
                 Err(error) if error.is_final() => return Err(error),
                 Err(_) => paths.push(entry.clone()),
@@ -350,7 +351,7 @@ impl<'s, 'a> Target<'s, 'a> {
             let origin = self.origin.as_ref().map(|o| o.of_builtin(self.file_name, transformer.kind()));
             all.push((transformer, origin));
         }
-        for config in self.load_plugins(&self.kustomization.transformers)? {
+        for config in self.load_plugins(&self.kustomization.transformers, "transformer")? {
             let origin = Origin::of_plugin(&config).filter(|_| self.origin.is_some());
             let transformers = plugins::configure(self.session, &self.loader, &config)?;
             all.extend(transformers.into_iter().map(|transformer| (transformer, None)));
@@ -374,25 +375,12 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     fn validate(&self, acc: &mut Accumulator) -> Result<()> {
-        for config in self.load_plugins(&self.kustomization.validators)? {
+        for config in self.load_plugins(&self.kustomization.validators, "transformer")? {
             let before = acc.resources.snapshot()?;
             for validator in plugins::configure(self.session, &self.loader, &config)? {
                 validator.apply(self.session, &mut acc.resources)?;
             }
-            let after = acc.resources.snapshot()?;
-            let refuse = |what: String| bad!("validator shouldn't modify the resource map: {what}");
-            if before.len() != after.len() {
-                return Err(refuse("lists have different number of entries".to_owned()));
-            }
-            for (id, value) in &before {
-                // Both are sorted.
-                let at = after.partition_point(|(other, _)| other < id);
-                match after.get(at).filter(|(other, _)| other == id) {
-                    None => return Err(refuse(format!("id in self missing from other; id: {id}"))),
-                    Some((_, other)) if other != value => return Err(refuse(format!("nodes unequal: {id}"))),
-                    Some(_) => {}
-                }
-            }
+            acc.resources.check_unchanged(&before)?;
         }
         Ok(())
     }

@@ -15,8 +15,16 @@ const MOST_BESIDE_COLLECTION_KEYS: usize = 1_000;
 /// The words of what is wrong with a merge.
 pub(super) const FAULTS: [&str; 3] = [BAD_MERGE, NESTED_MERGE, TWO_MERGES];
 
-/// Puts the pairs of merged mappings behind the keys written out, which win.
-pub(super) fn expand(pairs: Vec<(Node, Node)>) -> Outcome<Vec<(Node, Node)>> {
+pub(super) const KEY: &str = "<<";
+
+/// Puts the pairs of merged mappings behind the keys written out, which win. As upstream, drops the first key that
+/// reads `<<`, though it was quoted and nothing was merged.
+pub(super) fn expand(mut pairs: Vec<(Node, Node)>) -> Outcome<Vec<(Node, Node)>> {
+    if let Some(at) = pairs.iter().position(|(key, _)| key.text() == Some(KEY))
+        && pairs.get(at).is_some_and(|(key, _)| key.tag != Tag::Merge)
+    {
+        pairs.remove(at);
+    }
     let (merges, mut expanded): (Vec<_>, Vec<_>) =
         pairs.into_iter().partition(|(key, _)| key.tag == Tag::Merge);
     if merges.len() > 1 {

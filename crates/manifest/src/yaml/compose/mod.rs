@@ -423,7 +423,8 @@ impl<'a> Composer<'a> {
 
     fn mapping(&mut self, pairs: Vec<(Node, Node)>, flow: bool, start: Mark) -> Outcome<Node> {
         let expanded = self.dialect == Dialect::V3 && self.kept_anchors.is_none();
-        let merges = expanded && pairs.iter().any(|(key, _)| key.tag == Tag::Merge);
+        let is_merge = |key: &Node| key.tag == Tag::Merge || key.text() == Some(merge::KEY);
+        let merges = expanded && pairs.iter().any(|(key, _)| is_merge(key));
         let pairs = if merges { merge::expand(pairs)? } else { pairs };
         self.made(NodeValue::Mapping(pairs), Tag::Map, flow, start)
     }

@@ -94,13 +94,12 @@ impl Config {
         ];
         for (name, mine, theirs) in lists {
             merge_all(mine, theirs).map_err(|e| e.wrap(format!("failed to merge {name} fieldSpec")))?;
-            // The order decides which of two overlapping entries the next merge keeps.
-            mine.sort_by_cached_key(|spec| sort_key(&spec.gvk));
         }
         for referrers in &other.name_references {
             self.add_referrers(referrers).map_err(|e| e.wrap("failed to merge NameReference fieldSpec"))?;
         }
-        self.name_references.sort_by_cached_key(|referrers| sort_key(&referrers.target));
+        // The order decides which of two overlapping entries the next merge keeps.
+        self.sort();
         self.built_in = false;
         Ok(())
     }
@@ -116,6 +115,29 @@ impl Config {
         let mut merged = (**left).clone();
         merged.merge(right)?;
         Ok(Arc::new(merged))
+    }
+
+    /// What is left when these fields are merged into none: one entry may stand for another, or contradict it.
+    pub(crate) fn settled(self: &Arc<Self>) -> Result<Arc<Config>> {
+        Self::union(&Arc::default(), self)
+    }
+
+    fn sort(&mut self) {
+        for list in [
+            &mut self.name_prefix,
+            &mut self.name_suffix,
+            &mut self.namespace,
+            &mut self.common_labels,
+            &mut self.labels,
+            &mut self.template_labels,
+            &mut self.common_annotations,
+            &mut self.var_references,
+            &mut self.images,
+            &mut self.replicas,
+        ] {
+            list.sort_by_cached_key(|spec| sort_key(&spec.gvk));
+        }
+        self.name_references.sort_by_cached_key(|referrers| sort_key(&referrers.target));
     }
 
     /// Reads a file named under `configurations`.
@@ -150,6 +172,7 @@ impl Config {
             let fields = specs_from_json(entry.get("fieldSpecs"));
             config.name_references.push(Referrers { target: gvk_from_json(entry), fields });
         }
+        config.sort();
         Ok(config)
     }
 }

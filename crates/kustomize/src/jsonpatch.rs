@@ -62,11 +62,19 @@ pub(crate) fn apply(document: &mut Value, operations: &[Operation]) -> Result<us
 }
 
 fn path_of<'a>(operation: &'a Operation, name: &str) -> Result<&'a str> {
-    operation.path.as_deref().ok_or_else(|| bad!("{name} operation failed to decode path: missing value"))
+    operation.path.as_deref().ok_or_else(|| {
+        let reason = match name {
+            "replace" | "move" | "test" => "operation missing path field: missing value",
+            _ => "missing value",
+        };
+        bad!("{name} operation failed to decode path: {reason}")
+    })
 }
 
 fn from_of<'a>(operation: &'a Operation, name: &str) -> Result<&'a str> {
-    operation.from.as_deref().ok_or_else(|| bad!("{name} operation failed to decode from: missing value"))
+    operation.from.as_deref().ok_or_else(|| {
+        bad!("{name} operation failed to decode from: operation, missing from field: missing value")
+    })
 }
 
 fn unescape(part: &str) -> String {

@@ -205,11 +205,14 @@ pub(crate) fn apply_strategic(
 }
 
 impl JsonEntry {
-    /// The settings as messages show them.
+    /// An entry as the configuration of its transformer, which has a name of its own for an inline patch.
     pub(crate) fn shown(patch: &Patch) -> String {
         let mut shown = serde_json::to_value(patch).unwrap_or_default();
-        if let Some(operations) = shown.as_object_mut().and_then(|fields| fields.remove("patch")) {
-            shown["jsonOp"] = operations;
+        if let Some(fields) = shown.as_object_mut() {
+            fields.remove("options");
+            if let Some(inline) = fields.remove("patch") {
+                fields.insert("jsonOp".to_owned(), inline);
+            }
         }
         yaml::emit_v2(&shown)
     }

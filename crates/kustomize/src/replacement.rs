@@ -28,6 +28,15 @@ pub(crate) fn shown(list: &[Replacement]) -> String {
     yaml::emit_v2(&serde_json::json!({ "Replacements": paths }))
 }
 
+/// The entries as the transformer gets them from the kustomization: without targets where they list none.
+pub(crate) fn handed_on(list: &[Replacement]) -> Vec<Replacement> {
+    let mut list = list.to_vec();
+    for entry in &mut list {
+        entry.targets.take_if(|targets| targets.is_empty());
+    }
+    list
+}
+
 /// Reads what is kept in files into the list.
 pub(crate) fn load(session: &Session<'_>, loader: &Loader, list: &[Replacement]) -> Result<Vec<Replacement>> {
     let mut all = Vec::with_capacity(list.len());

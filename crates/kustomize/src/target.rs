@@ -236,9 +236,9 @@ impl<'s, 'a> Target<'s, 'a> {
                 let mut acc = child
                     .accumulate_on(acc)
                     .map_err(|e| e.wrap(format!("recursed accumulation of path '{shown}'")))?;
-                acc.resources
-                    .check_distinct()
-                    .map_err(|e| e.wrap(format!("recursed merging from path '{shown}'")))?;
+                // Upstream merges the result into an empty accumulator.
+                let merged = acc.resources.check_distinct().and_then(|()| acc.config.settled());
+                acc.config = merged.map_err(|e| e.wrap(format!("recursed merging from path '{shown}'")))?;
                 Ok(acc)
             };
             acc = work(acc)
@@ -452,10 +452,10 @@ impl<'s, 'a> Target<'s, 'a> {
             list.push(Transformer::Images(Box::new(Images::new(image, &config.images)?)));
         }
         if !kustomization.replacements.is_empty() {
-            let all = replacement::load(session, loader, &kustomization.replacements).map_err(trouble(
-                "ReplacementTransformer",
-                &replacement::shown(&kustomization.replacements),
-            ))?;
+            let given = replacement::handed_on(&kustomization.replacements);
+            let shown = replacement::shown(&given);
+            let all = replacement::load(session, loader, &given)
+                .map_err(trouble("ReplacementTransformer", &shown))?;
             list.push(Transformer::Replacement(all));
         }
         Ok(list)

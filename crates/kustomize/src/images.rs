@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::fieldspec::{Create, FieldSpec, visit};
 use crate::kustomization::Image;
 use crate::node;
-use crate::selector::compile;
+use crate::pattern::compile;
 use crate::session::Session;
 
 /// One `images` entry, ready to be applied.

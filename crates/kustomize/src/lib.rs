@@ -31,6 +31,7 @@ mod options;
 mod origin;
 mod patches;
 mod path;
+mod pattern;
 mod places;
 mod plugins;
 mod replacement;

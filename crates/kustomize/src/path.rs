@@ -5,7 +5,7 @@ use sluice_manifest::yaml::{self, Node, NodeValue, Tag};
 use crate::error::{Result, bad};
 use crate::fieldspec::split_path;
 use crate::node::{self, Shape};
-use crate::selector::compile;
+use crate::pattern::compile;
 
 /// Splits a path at the delimiter; brackets protect what is between them.
 pub(crate) fn split(path: &str, delimiter: char) -> Vec<String> {

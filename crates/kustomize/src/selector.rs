@@ -7,47 +7,9 @@ use regex::Regex;
 use crate::error::{Result, bad};
 use crate::id::{IdRef, effective_namespace, split_api_version};
 use crate::kustomization::Selector;
+use crate::pattern::compile;
 use crate::resource::Resource;
 use crate::scope::is_cluster_scoped;
-
-/// How much of a pattern Go's parser shows.
-#[derive(Clone, Copy)]
-enum Shown {
-    All,
-    FromFault,
-    Fault,
-}
-
-/// What Go's parser calls the faults of a pattern.
-const FAULTS: &[(&str, &str, Shown)] = &[
-    ("unclosed group", "missing closing )", Shown::All),
-    ("unopened group", "unexpected )", Shown::All),
-    ("unclosed character class", "missing closing ]", Shown::FromFault),
-    ("repetition operator missing expression", "missing argument to repetition operator", Shown::Fault),
-    ("look-around", "invalid or unsupported Perl syntax", Shown::Fault),
-    ("unrecognized escape sequence", "invalid escape sequence", Shown::Fault),
-    ("invalid character class range", "invalid character class range", Shown::Fault),
-];
-
-/// A pattern, with Go's wording of what is wrong with it.
-pub(crate) fn compile(pattern: &str) -> Result<Regex> {
-    regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| {
-        let text = error.to_string();
-        let fault = text.lines().next_back().unwrap_or("");
-        let fault = fault.strip_prefix("error: ").unwrap_or(fault);
-        // The fault is marked below the indented pattern.
-        let marks = text.lines().nth(2).and_then(|line| line.get(4..)).unwrap_or("");
-        let from = marks.len() - marks.trim_start().len();
-        let rest = pattern.get(from..).unwrap_or(pattern);
-        let (words, shown) = match FAULTS.iter().find(|(ours, ..)| fault.starts_with(ours)) {
-            None => (fault, pattern),
-            Some((_, theirs, Shown::All)) => (*theirs, pattern),
-            Some((_, theirs, Shown::FromFault)) => (*theirs, rest),
-            Some((_, theirs, Shown::Fault)) => (*theirs, rest.get(..marks.trim().len()).unwrap_or(rest)),
-        };
-        bad!("error parsing regexp: {words}: `{shown}`")
-    })
-}
 
 /// A pattern that must match the whole text; the empty one matches everything.
 #[derive(Debug)]

@@ -382,6 +382,9 @@ impl<'a> Walk<'a> {
             let Some(at) = self.element(&mut lists, &valid_keys, &valid_values, same, elements)? else {
                 if !valid_keys.is_empty() {
                     lists.dest = lists.without(&lists.dest, &valid_keys, &valid_values);
+                    if same {
+                        lists.origin = Some(lists.dest.clone());
+                    }
                 }
                 continue;
             };

@@ -13,10 +13,15 @@ pub enum LoadRestrictions {
 /// The order of the result where the root kustomization does not say one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reorder {
-    /// As accumulated.
+    /// As accumulated, unless the kustomization says otherwise.
     #[default]
+    Unspecified,
+    /// As [`Self::Legacy`], unless the kustomization says otherwise: the default of the command line.
+    ByDefault,
+    /// As accumulated; a kustomization that says otherwise is followed with a warning.
     None,
-    /// Namespaces and definitions first, webhooks last; the default of the command line.
+    /// Namespaces and definitions first, webhooks last; a kustomization that says otherwise is followed with a
+    /// warning.
     Legacy,
 }
 

@@ -49,12 +49,12 @@ pub(crate) fn sort(
     options: Option<&SortOptions>,
 ) -> Result<()> {
     let Some(options) = options else {
-        if session.options.reorder == Reorder::Legacy {
+        if matches!(session.options.reorder, Reorder::Legacy | Reorder::ByDefault) {
             sort_legacy(list, FIRST, LAST);
         }
         return Ok(());
     };
-    if session.options.reorder == Reorder::Legacy {
+    if matches!(session.options.reorder, Reorder::Legacy | Reorder::None) {
         session.warnings.borrow_mut().push(Warning {
             message: "Warning: Sorting order is set both in 'kustomization.yaml' ('sortOptions') and in a CLI flag ('--reorder'). Using the kustomization file over the CLI flag.".to_owned(),
             directory: None,

@@ -64,3 +64,70 @@ fn links_in_a_ring_are_refused() {
         assert!(!success, "{entry}: {text}");
     }
 }
+
+#[test]
+fn flags_are_taken_as_kustomize_takes_them() {
+    let dir = scratch("flags");
+    let app = dir.join("app");
+    fs::write(app.join("outside.yaml"), OBJECT).unwrap();
+    fs::write(app.join("kustomization.yaml"), "resources: [outside.yaml]\nsortOptions: {order: fifo}")
+        .unwrap();
+    let out = dir.join("out.yaml");
+    let short = format!("-o{}", out.display());
+    for flags in [
+        &["--enable-helm", "--helm-command", "helm3", "--helm-api-versions=v1", "--helm-kube-version=1"][..],
+        &["-e", "A=b", "--env=C", "--mount", "type=bind", "--network", "--network-name", "none"],
+        &[
+            "--as-current-user",
+            "--enable-alpha-plugins",
+            "--enable-exec=false",
+            "--stack-trace",
+            "--helm-debug",
+        ],
+        &[&short],
+    ] {
+        let (success, text) = run(&app, flags);
+        assert!(success && (text.contains("ConfigMap") || text.is_empty()), "{flags:?}: {text}");
+    }
+    assert!(fs::read_to_string(out).unwrap().contains("ConfigMap"));
+    for (flags, words) in [
+        (&["--bogus"][..], "unknown flag: --bogus"),
+        (&["-hx"], "unknown shorthand flag: 'x' in -x"),
+        (&["-o"], "flag needs an argument: 'o' in -o"),
+        (&["--output"], "flag needs an argument: --output"),
+        (&["--enable-helm=maybe"], "invalid argument \"maybe\" for \"--enable-helm\" flag"),
+        (&["other"], "specify one path to kustomization.yaml"),
+        (&["--", "other"], "specify one path to kustomization.yaml"),
+        (&["--reorder", "x"], "illegal flag value --reorder x; legal values: [legacy none]"),
+        (&["--load-restrictor", "x"], "illegal flag value --load-restrictor x; legal values: ["),
+    ] {
+        let (success, text) = run(&app, flags);
+        assert!(!success && text.contains(words), "{flags:?}: {text}");
+    }
+}
+
+#[test]
+fn an_order_given_twice_is_warned_of_where_the_flag_was_given() {
+    let dir = scratch("order");
+    let app = dir.join("app");
+    fs::write(app.join("outside.yaml"), OBJECT).unwrap();
+    fs::write(app.join("kustomization.yaml"), "resources: [outside.yaml]\nsortOptions: {order: fifo}")
+        .unwrap();
+    let told = |flags: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_kustomize-build")).arg(&app).args(flags).output().unwrap();
+        assert!(out.status.success());
+        String::from_utf8(out.stderr).unwrap()
+    };
+    assert_eq!(told(&[]), "");
+    for order in ["none", "legacy"] {
+        let text = told(&["--reorder", order]);
+        assert!(
+            text.contains("Flag --reorder has been deprecated, use the new 'sortOptions' field"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Warning: Sorting order is set both in 'kustomization.yaml' ('sortOptions')"),
+            "{text}"
+        );
+    }
+}

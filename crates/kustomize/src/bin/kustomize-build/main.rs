@@ -1,29 +1,17 @@
 //! `kustomize build` without kustomize: prints the built documents, or an error and exit code 1.
 
+mod arguments;
+
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use arguments::{Arguments, USAGE};
 use sluice_kustomize::{LoadRestrictions, Options, Reorder, build_text};
 use sluice_tree::{Entry, Error, Files, Kind};
 use sluice_types::RelPath;
-
-const USAGE: &str = "Build a kustomization target from a directory.
-
-Usage:
-  kustomize-build [DIR] [flags]
-
-Flags:
-      --as-current-user-managed-by, --enable-managedby-label
-                                enable adding app.kubernetes.io/managed-by
-  -h, --help                    help for build
-      --load-restrictor string  if set to 'LoadRestrictionsNone', local kustomizations may load files from
-                                outside their root (default \"LoadRestrictionsRootOnly\")
-  -o, --output string           if specified, write output to this path
-      --reorder string          'legacy' or 'none' (default \"legacy\" unless the kustomization sorts)
-";
 
 /// The file system from its root.
 struct Disk;
@@ -83,52 +71,8 @@ impl Files for Disk {
     }
 }
 
-#[derive(Default)]
-struct Arguments {
-    directory: Option<String>,
-    reorder: Option<String>,
-    restrictor: Option<String>,
-    output: Option<String>,
-    managed_by: bool,
-    help: bool,
-}
-
-fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments::default();
-    while let Some(word) = words.next() {
-        let (flag, inline) = match word.split_once('=') {
-            Some((flag, value)) if flag.starts_with('-') => (flag.to_owned(), Some(value.to_owned())),
-            _ => (word.clone(), None),
-        };
-        let mut value =
-            || inline.clone().or_else(|| words.next()).ok_or(format!("flag needs an argument: {flag}"));
-        match flag.as_str() {
-            "--reorder" => arguments.reorder = Some(value()?),
-            "--load-restrictor" => arguments.restrictor = Some(value()?),
-            "--output" | "-o" => arguments.output = Some(value()?),
-            "--as-current-user-managed-by" | "--enable-managedby-label" => {
-                arguments.managed_by = inline.as_deref() != Some("false");
-            }
-            "--help" | "-h" => arguments.help = true,
-            "--enable-helm" | "--enable-alpha-plugins" | "--enable-exec" | "--enable-star" | "--network" => {
-                if inline.as_deref() != Some("false") {
-                    return Err(format!(
-                        "{flag} is not supported: charts, plugins and functions are never run"
-                    ));
-                }
-            }
-            other if other.starts_with('-') && other != "-" => return Err(format!("unknown flag: {other}")),
-            _ if arguments.directory.is_some() => {
-                return Err("specify one path to kustomization.yaml".to_owned());
-            }
-            _ => arguments.directory = Some(word),
-        }
-    }
-    Ok(arguments)
-}
-
 fn run() -> Result<(), String> {
-    let arguments = parse(std::env::args().skip(1))?;
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
     if arguments.help {
         return std::io::stdout().write_all(USAGE.as_bytes()).map_err(|error| error.to_string());
     }
@@ -149,20 +93,32 @@ fn run() -> Result<(), String> {
             ));
         }
     };
+    if reorder.is_some() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "Flag --reorder has been deprecated, use the new 'sortOptions' field in kustomization.yaml instead."
+        );
+    }
     let directory = arguments.directory.unwrap_or_else(|| ".".to_owned());
     let absolute = std::path::absolute(&directory).map_err(|error| error.to_string())?;
     let text = absolute.to_str().ok_or("the path is not UTF-8")?;
     let root = RelPath::new(text.trim_start_matches('/')).map_err(|error| error.to_string())?;
     let options = Options {
         load_restrictions,
-        reorder: reorder.unwrap_or(Reorder::Legacy),
+        reorder: reorder.unwrap_or(Reorder::ByDefault),
         managed_by: arguments.managed_by,
         ..Options::default()
     };
-    let built = build_text(&Disk, &root, &options).map_err(|error| error.under("/").to_string())?;
-    // The clash of orders is only one where the flag was given.
-    let is_news = |message: &str| reorder.is_some() || !message.contains("('--reorder')");
-    for warning in built.warnings.iter().filter(|warning| is_news(&warning.message)) {
+    let built = build_text(&Disk, &root, &options).map_err(|error| {
+        let error = error.under("/").to_string();
+        let wants_helm = arguments.helm && error.contains("must specify --enable-helm");
+        if wants_helm {
+            format!("{error}: charts are never inflated here, with or without the flag")
+        } else {
+            error
+        }
+    })?;
+    for warning in &built.warnings {
         let _ = writeln!(std::io::stderr(), "{}", warning.message);
     }
     let yaml = built.yaml;

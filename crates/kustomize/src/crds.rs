@@ -1,6 +1,8 @@
 //! Fields derived from the definitions listed under `crds`.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use sluice_manifest::yaml;
 
 use crate::config::{Config, Referrers};
 use crate::error::{Result, bad};
@@ -9,6 +11,26 @@ use crate::id::Gvk;
 
 /// Properties are followed this deep; definitions may refer to each other in a ring.
 const DEEPEST: usize = 32;
+
+/// Reads a file of definitions: what begins like JSON has to be JSON to its end.
+///
+/// # Errors
+/// What is neither JSON nor YAML, and what passes a bound of `limits`.
+pub(crate) fn read(text: &str, limits: yaml::Limits) -> std::result::Result<Value, yaml::Error> {
+    if text.starts_with('{')
+        && let Err(error) = serde_json::from_str::<IgnoredAny>(text)
+    {
+        let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+        let found = line.get(error.column().saturating_sub(1)..).and_then(|rest| rest.chars().next());
+        return Err(yaml::Error::Json(match found {
+            Some(found) if error.to_string().starts_with("trailing characters") => {
+                format!("invalid character '{found}' after top-level value")
+            }
+            _ => error.to_string(),
+        }));
+    }
+    yaml::parse_v2_json(text, limits)
+}
 
 /// Derives fields from one document of definitions.
 pub(crate) fn derive(document: &Value, config: &mut Config) -> Result<()> {

@@ -24,7 +24,7 @@ use crate::plugins;
 use crate::replacement;
 use crate::resource::{LOCAL_CONFIG, ORIGIN, Resource};
 use crate::resources::{Resources, quote};
-use crate::session::{Reader, Session};
+use crate::session::Session;
 use crate::transform::{Subjects, Transformer, add_hashes, set_entries};
 use crate::vars::{self, Vars};
 
@@ -248,16 +248,12 @@ impl<'s, 'a> Target<'s, 'a> {
         Ok(acc)
     }
 
-    fn read_json(&self, path: &str, reader: Reader) -> Result<(RelPath, Value)> {
-        let (file, text) = self.loader.load_text(self.session, path)?;
-        self.session.parse_json(&file, &text, reader).map(|value| (file, value))
-    }
-
     fn add_config(&self, acc: &mut Accumulator) -> Result<()> {
         let mut config = self.defaults.clone();
         let mut own = Arc::new(Config::default());
         for path in &self.kustomization.configurations {
-            let more = self.read_json(path, yaml::parse_v2_strict).and_then(|(file, value)| {
+            let more = self.loader.load_text(self.session, path).and_then(|(file, text)| {
+                let value = self.session.parse_json(&file, &text, yaml::parse_v2_strict)?;
                 Config::from_json(value).map_err(|error| error.located(file.as_str(), None))
             });
             let more = more.map_err(self.asks(path))?;
@@ -267,7 +263,13 @@ impl<'s, 'a> Target<'s, 'a> {
         acc.config = Config::union(&acc.config, &config).map_err(|error| error.wrap("merging config"))?;
         for path in &self.kustomization.crds {
             let mut derived = Config::default();
-            let mut load = || crds::derive(&self.read_json(path, yaml::parse_v2_json)?.1, &mut derived);
+            let mut load = || {
+                let (file, text) = self.loader.load_text(self.session, path)?;
+                let definitions = self.session.parse_json(&file, &text, crds::read).map_err(|error| {
+                    error.wrap(format!("unable to parse open API definition from '{path}'"))
+                })?;
+                crds::derive(&definitions, &mut derived)
+            };
             load().map_err(|error| {
                 error.wrap(format!("loading CRDs [{}]", self.kustomization.crds.join(" ")))
             })?;

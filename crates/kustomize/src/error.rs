@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use crate::id::ResId;
 use crate::places::Place;
 
 /// What class of failure an [`Error`] belongs to.
@@ -135,6 +136,12 @@ impl Error {
     pub(crate) fn because(mut self, reason: &Self) -> Self {
         self.reason = Some(reason.message.as_str().into());
         self.at_line(reason.line)
+    }
+
+    /// Adds which object could not be written, which upstream does not tell.
+    pub(crate) fn of_object(mut self, id: &ResId) -> Self {
+        self.reason.get_or_insert_with(|| format!("in {id}").into());
+        self
     }
 
     /// Turns lines of a file that was rewritten before it was read into those of the file itself.

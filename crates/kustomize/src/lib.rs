@@ -160,7 +160,9 @@ fn build_each(
     for mut resource in resources.into_list() {
         session.check()?;
         resource.clean_annotations(&unwanted);
-        each(node::reread(node::to_json_into(resource.node).map_err(encoding)?)?);
+        let id = resource.id();
+        let value = node::to_json_into(resource.node).map_err(encoding).and_then(node::reread);
+        each(value.map_err(|error| error.of_object(&id))?);
     }
     Ok(session.warnings.take())
 }

@@ -144,7 +144,8 @@ impl Transformer {
 pub(crate) fn add_hashes(resources: &mut Resources) -> Result<()> {
     for resource in resources.list_mut() {
         if resource.history.needs_hash {
-            let name = format!("{}-{}", resource.name(), hash::suffix(resource)?);
+            let suffix = hash::suffix(resource).map_err(|error| error.of_object(&resource.id()))?;
+            let name = format!("{}-{suffix}", resource.name());
             resource.remember_id();
             resource.set_name(&name);
         }

@@ -128,3 +128,17 @@ fn a_file_that_was_made_up_is_not_mentioned() {
         render(&files, &directory, &Overrides::default(), None, &Options::default()).unwrap_err().to_string();
     assert!(error.contains("already registered id") && !error.contains("kustomization.yaml"), "{error}");
 }
+
+#[test]
+fn an_object_that_cannot_be_written_is_named() {
+    let map = |data: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata: {data}\n");
+    for (generator, resource) in [
+        ("configMapGenerator: [{name: m, literals: [\"a=\\tb\\n\"]}]\n", ""),
+        ("resources: [a.yaml]\n", map("{a: b, a: c}").as_str()),
+        ("resources: [a.yaml]\n", map("{a: .inf}").as_str()),
+    ] {
+        let files = tree(&[("kustomization.yaml", generator), ("a.yaml", resource)]);
+        let error = build(&files, &RelPath::root(), &Options::default()).unwrap_err().to_string();
+        assert!(error.contains(": in ConfigMap.v1.[noGrp]/m.[noNs]"), "{error}");
+    }
+}

@@ -16,8 +16,12 @@ use super::resolve::{Resolved, value_v3};
 /// Turns a node into JSON: numbers of any notation, dates as RFC 3339 text, `!!binary` decoded.
 ///
 /// # Errors
-/// Duplicate keys, keys that are not text, infinities, and tags that do not fit their text.
+/// Duplicate keys, keys that are not text, infinities, tags that do not fit their text, and blocks that start with
+/// a tab.
 pub fn to_json(node: &Node) -> Result<Value, Error> {
+    if has_tabbed_block(node) {
+        check_rendering(node)?;
+    }
     let mut duplicates = false;
     let value = convert(Cow::Borrowed(node), false, true, &mut duplicates)?;
     if duplicates { Err(explain_duplicates(node)) } else { Ok(value) }
@@ -28,6 +32,9 @@ pub fn to_json(node: &Node) -> Result<Value, Error> {
 /// # Errors
 /// As `to_json`.
 pub fn to_json_into(node: Node) -> Result<Value, Error> {
+    if has_tabbed_block(&node) {
+        check_rendering(&node)?;
+    }
     let mut duplicates = false;
     let source = if has_duplicates(&node) { Some(node.clone()) } else { None };
     let value = convert(Cow::Owned(node), false, true, &mut duplicates)?;
@@ -35,6 +42,24 @@ pub fn to_json_into(node: Node) -> Result<Value, Error> {
         Some(node) if duplicates => Err(explain_duplicates(&node)),
         _ => Ok(value),
     }
+}
+
+/// Whether a text that starts with a tab may be written as a block, which no reader takes.
+fn has_tabbed_block(node: &Node) -> bool {
+    match &node.value {
+        NodeValue::Scalar { text, style } => {
+            text.starts_with('\t')
+                && (matches!(style, Style::Literal | Style::Folded)
+                    || *style == Style::Plain && text.contains('\n'))
+        }
+        NodeValue::Sequence(items) => items.iter().any(has_tabbed_block),
+        NodeValue::Mapping(pairs) => pairs.iter().any(|(_, value)| has_tabbed_block(value)),
+    }
+}
+
+/// Fails where the reference tool cannot read its own rendering back.
+fn check_rendering(node: &Node) -> Result<(), Error> {
+    parse_documents(&emit::emit_node(node), Limits::default()).map(drop)
 }
 
 fn has_duplicates(node: &Node) -> bool {

@@ -58,6 +58,13 @@ pub(crate) struct Patch {
     pub(crate) options: Option<PatchOptions>,
 }
 
+impl Patch {
+    /// What names it in the file.
+    pub(crate) fn word(&self) -> &str {
+        if self.path.is_empty() { &self.patch } else { &self.path }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Image {

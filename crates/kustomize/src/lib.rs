@@ -11,6 +11,7 @@ pub mod envsubst;
 mod error;
 mod fields;
 mod fieldspec;
+mod finish;
 pub mod flux;
 mod generate;
 mod gojson;
@@ -142,10 +143,11 @@ fn build_each(
     let target = Target::root(&session, loader)?;
     let mut acc = target.accumulate()?;
     session.forget_files();
-    target::finish(&session, &mut acc)?;
+    finish::finish(&session, &mut acc)?;
     let kustomization = &target.kustomization;
     let mut resources = acc.resources;
-    sort::sort(&session, resources.list_mut(), kustomization.sort_options.as_ref())?;
+    sort::sort(&session, resources.list_mut(), kustomization.sort_options.as_ref())
+        .map_err(target.sets("sortOptions"))?;
     if options.managed_by || kustomization.has_metadata_option("managedByLabel") {
         let label = ("app.kubernetes.io/managed-by".to_owned(), format!("kustomize-{}", options.version));
         let labels = BTreeMap::from([label]);

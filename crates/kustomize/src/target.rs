@@ -15,17 +15,15 @@ use crate::generate::{generate, merge_options};
 use crate::images::Images;
 use crate::kustomization::Kustomization;
 use crate::loader::Loader;
-use crate::nameref;
-use crate::options::Warning;
 use crate::origin::Origin;
 use crate::patches::{JsonEntry, PatchEntry, load_strategic};
 use crate::places::{line_naming, line_setting};
 use crate::plugins;
 use crate::replacement;
-use crate::resource::{LOCAL_CONFIG, ORIGIN, Resource};
+use crate::resource::{ORIGIN, Resource};
 use crate::resources::{Resources, quote};
 use crate::session::Session;
-use crate::transform::{Subjects, Transformer, add_hashes, set_entries};
+use crate::transform::{Subjects, Transformer, set_entries};
 use crate::vars::{self, Vars};
 
 const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -34,8 +32,8 @@ const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kusto
 #[derive(Debug, Default)]
 pub(crate) struct Accumulator {
     pub(crate) resources: Resources,
-    config: Arc<Config>,
-    vars: Vars,
+    pub(crate) config: Arc<Config>,
+    pub(crate) vars: Vars,
 }
 
 impl Accumulator {
@@ -117,6 +115,11 @@ impl<'s, 'a> Target<'s, 'a> {
     /// Notes that this kustomization led to a failure, by the line that names `word`.
     fn asks(&self, word: &str) -> impl Fn(Error) -> Error {
         move |error| error.asked_by(self.path.as_str(), || line_naming(&self.content, word))
+    }
+
+    /// Notes that this kustomization led to a failure, by the line that sets `field`.
+    pub(crate) fn sets(&self, field: &str) -> impl Fn(Error) -> Error {
+        move |error| error.asked_by(self.path.as_str(), || line_setting(&self.content, field))
     }
 
     /// Accumulates on an empty collection.
@@ -348,24 +351,25 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     fn transform(&self, acc: &mut Accumulator) -> Result<()> {
-        let mut all: Vec<(Transformer, Option<Origin>)> = Vec::new();
-        for transformer in self.builtin_transformers(&acc.config)? {
+        let mut all: Vec<(Transformer, Option<Origin>, &str)> = Vec::new();
+        for (transformer, word) in self.builtin_transformers(&acc.config)? {
             let origin = self.origin.as_ref().map(|o| o.of_builtin(self.file_name, transformer.kind()));
-            all.push((transformer, origin));
+            all.push((transformer, origin, word));
         }
         for config in self.load_plugins(&self.kustomization.transformers, "transformer")? {
             let origin = Origin::of_plugin(&config).filter(|_| self.origin.is_some());
             let transformers = plugins::configure(self.session, &self.loader, &config)?;
-            all.extend(transformers.into_iter().map(|transformer| (transformer, None)));
+            all.extend(transformers.into_iter().map(|transformer| (transformer, None, "")));
             // Of two that stand for one, the last leaves the note.
-            if let Some((_, noted)) = all.last_mut() {
+            if let Some((_, noted, _)) = all.last_mut() {
                 *noted = origin;
             }
         }
-        for (transformer, origin) in &all {
-            transformer.apply(self.session, &mut acc.resources).map_err(|error| {
+        for (transformer, origin, word) in &all {
+            let applied = transformer.apply(self.session, &mut acc.resources).map_err(|error| {
                 error.concerning(format_args!("{} of {}", transformer.kind(), self.shown()))
-            })?;
+            });
+            applied.map_err(self.asks(word))?;
             if transformer.changes_scalars() {
                 acc.resources.list_mut().iter_mut().for_each(Resource::settle_twins);
             }
@@ -387,7 +391,7 @@ impl<'s, 'a> Target<'s, 'a> {
         Ok(())
     }
 
-    fn builtin_transformers(&self, config: &Config) -> Result<Vec<Transformer>> {
+    fn builtin_transformers(&self, config: &Config) -> Result<Vec<(Transformer, &str)>> {
         let (session, loader, kustomization) = (self.session, &self.loader, &self.kustomization);
         let mut list = Vec::new();
         let trouble = |kind: &str, shown: &str| {
@@ -405,60 +409,70 @@ impl<'s, 'a> Target<'s, 'a> {
                 Ok(patches)
             };
             let patches = load().map_err(trouble("PatchStrategicMergeTransformer", &shown))?;
-            list.push(Transformer::StrategicMerge(patches));
+            list.push((Transformer::StrategicMerge(patches), ""));
         }
         for patch in &kustomization.patches {
             let shown = yaml::emit_v2(&serde_json::to_value(patch).unwrap_or_default());
             let entry = PatchEntry::new(session, loader, patch, &shown)
                 .map_err(trouble("PatchTransformer", &shown))
-                .map_err(self.asks(if patch.path.is_empty() { &patch.patch } else { &patch.path }))?;
-            list.push(Transformer::Patch(Box::new(entry)));
+                .map_err(self.asks(patch.word()))?;
+            list.push((Transformer::Patch(Box::new(entry)), patch.word()));
         }
         if !kustomization.namespace.is_empty() {
-            list.push(Transformer::Namespace {
-                namespace: kustomization.namespace.clone(),
-                fields: config.namespace.clone(),
-                unset_only: false,
-                subjects: Subjects::DefaultOnly,
-            });
+            list.push((
+                Transformer::Namespace {
+                    namespace: kustomization.namespace.clone(),
+                    fields: config.namespace.clone(),
+                    unset_only: false,
+                    subjects: Subjects::DefaultOnly,
+                },
+                "",
+            ));
         }
         if !kustomization.name_prefix.is_empty() {
             let prefix = kustomization.name_prefix.clone();
-            list.push(Transformer::Prefix { prefix, fields: config.name_prefix.clone() });
+            list.push((Transformer::Prefix { prefix, fields: config.name_prefix.clone() }, ""));
         }
         if !kustomization.name_suffix.is_empty() {
             let suffix = kustomization.name_suffix.clone();
-            list.push(Transformer::Suffix { suffix, fields: config.name_suffix.clone() });
+            list.push((Transformer::Suffix { suffix, fields: config.name_suffix.clone() }, ""));
         }
         for label in &kustomization.labels {
             let fields = label_fields(label, config).map_err(|error| error.wrap("failed to merge labels"))?;
-            list.push(Transformer::Labels { labels: label.pairs.clone(), fields });
+            list.push((Transformer::Labels { labels: label.pairs.clone(), fields }, ""));
         }
         if !kustomization.labels.is_empty() || !kustomization.common_labels.is_empty() {
             let labels = kustomization.common_labels.clone();
-            list.push(Transformer::Labels { labels, fields: config.common_labels.clone() });
+            list.push((Transformer::Labels { labels, fields: config.common_labels.clone() }, ""));
         }
         if !kustomization.common_annotations.is_empty() {
             let annotations = kustomization.common_annotations.clone();
-            list.push(Transformer::Annotations { annotations, fields: config.common_annotations.clone() });
+            list.push((
+                Transformer::Annotations { annotations, fields: config.common_annotations.clone() },
+                "",
+            ));
         }
         for patch in &kustomization.patches_json6902 {
             let entry = JsonEntry::new(session, loader, patch)
-                .map_err(trouble("PatchJson6902Transformer", &JsonEntry::shown(patch)))?;
-            list.push(Transformer::Json(entry));
+                .map_err(trouble("PatchJson6902Transformer", &JsonEntry::shown(patch)))
+                .map_err(self.asks(patch.word()))?;
+            list.push((Transformer::Json(entry), patch.word()));
         }
         for replica in &kustomization.replicas {
-            list.push(Transformer::Replicas { replica: replica.clone(), fields: config.replicas.clone() });
+            let transformer =
+                Transformer::Replicas { replica: replica.clone(), fields: config.replicas.clone() };
+            list.push((transformer, &replica.name));
         }
         for image in &kustomization.images {
-            list.push(Transformer::Images(Box::new(Images::new(image, &config.images)?)));
+            let images = Images::new(image, &config.images).map_err(self.asks(&image.name))?;
+            list.push((Transformer::Images(Box::new(images)), &image.name));
         }
         if !kustomization.replacements.is_empty() {
             let given = replacement::handed_on(&kustomization.replacements);
             let shown = replacement::shown(&given);
             let all = replacement::load(session, loader, &given)
                 .map_err(trouble("ReplacementTransformer", &shown))?;
-            list.push(Transformer::Replacement(all));
+            list.push((Transformer::Replacement(all), ""));
         }
         Ok(list)
     }
@@ -467,23 +481,4 @@ impl<'s, 'a> Target<'s, 'a> {
 fn absorb(acc: &mut Accumulator, made: Resource, kind: &str) -> Result<()> {
     let name = made.name().to_owned();
     acc.resources.absorb(made).map_err(|e| e.wrap(format!("merging from generator &{{{kind} {name}}}")))
-}
-
-/// What is done once, at the root, after everything was accumulated.
-pub(crate) fn finish(session: &Session<'_>, acc: &mut Accumulator) -> Result<()> {
-    add_hashes(&mut acc.resources)?;
-    nameref::fix(session, &mut acc.resources, &acc.config)?;
-    let unused = acc.vars.resolve(session, &mut acc.resources, &acc.config.var_references)?;
-    if !unused.is_empty() {
-        session.warnings.borrow_mut().push(Warning {
-            message: format!("well-defined vars that were never replaced: {}", unused.join(",")),
-            directory: None,
-        });
-    }
-    acc.resources.list().iter().try_for_each(|resource| resource.check_meta())?;
-    acc.resources
-        .list_mut()
-        .retain(|resource| resource.annotation(LOCAL_CONFIG).is_none_or(|value| value == "false"));
-    // A patch may have renamed one resource to another; upstream panics here.
-    acc.resources.check_distinct()
 }

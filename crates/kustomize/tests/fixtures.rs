@@ -1,11 +1,12 @@
 //! Every case under `fixtures/` builds to what kustomize v5.8.1 made of it; `record.sh` there records that.
+//! Where a refusal is said to lie is ours: `UPDATE=1` rewrites `places.txt`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sluice_kustomize::{Options, build};
+use sluice_kustomize::{Error, Options, build};
 use sluice_tree::Memory;
 use sluice_types::RelPath;
 
@@ -21,12 +22,16 @@ fn add(tree: &mut Memory, dir: &Path, root: &Path) {
     }
 }
 
-fn check(case: &Path) -> Result<(), String> {
+fn built(case: &Path) -> Result<String, Error> {
     let root = case.join("in");
     let mut tree = Memory::default();
     add(&mut tree, &root, &root);
     let options = Options { shown_root: "@ROOT@", version: "v5.8.1", ..Options::default() };
-    let built = build(&tree, &RelPath::root(), &options).map(|built| built.to_yaml());
+    build(&tree, &RelPath::root(), &options).map(|built| built.to_yaml())
+}
+
+fn check(case: &Path) -> Result<(), String> {
+    let built = built(case);
     let text = |name: &str| fs::read_to_string(case.join(name)).ok();
     match (built, text("expected.yaml"), text("expected_error.txt"), text("fragments.txt")) {
         (Ok(got), Some(wanted), ..) if got == wanted => Ok(()),
@@ -46,12 +51,20 @@ fn check(case: &Path) -> Result<(), String> {
     }
 }
 
-#[test]
-fn every_recorded_case_builds_to_the_same_bytes() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let mut cases: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn cases() -> Vec<PathBuf> {
+    let mut cases: Vec<_> = fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.retain(|path| path.is_dir());
     cases.sort();
+    cases
+}
+
+#[test]
+fn every_recorded_case_builds_to_the_same_bytes() {
+    let cases = cases();
     let failures: Vec<String> = cases
         .iter()
         .filter_map(|case| check(case).err().map(|why| format!("--- {}\n{why}", case.display())))
@@ -64,4 +77,20 @@ fn every_recorded_case_builds_to_the_same_bytes() {
         cases.len(),
         failures.join("\n")
     );
+}
+
+#[test]
+fn every_refusal_names_the_file_and_line_it_belongs_to() {
+    let mut places = String::new();
+    for case in cases() {
+        let Err(error) = built(&case) else { continue };
+        let shown = error.to_string();
+        let place = shown.strip_prefix(error.message()).unwrap().trim_end();
+        places.push_str(&format!("{}{place}\n", case.file_name().unwrap().to_str().unwrap()));
+    }
+    let recorded = directory().join("places.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&recorded, &places).unwrap();
+    }
+    assert_eq!(places, fs::read_to_string(&recorded).unwrap());
 }

@@ -52,9 +52,10 @@ fn refuse(entry: &str) -> Error {
     Error::new(ErrorKind::Remote, format!("remote resources are not supported: '{entry}' is not fetched"))
 }
 
-/// In Flux's words, where a relative path leads out of the tree and nothing else restricts it.
+/// In Flux's words, where a path leads out of the tree and nothing else restricts it.
 fn outside(session: &Session<'_>, text: &str, shown: &str) -> Option<Error> {
-    let free = matches!(session.options.load_restrictions, LoadRestrictions::None) && !text.starts_with('/');
+    let free = matches!(session.options.load_restrictions, LoadRestrictions::None)
+        && !(session.options.absolute_paths && text.starts_with('/'));
     let root = session.shown(&RelPath::root());
     free.then(|| bad!("fs-security-constraint read {shown}: path '{shown}' is not in or below '{root}'"))
 }

@@ -107,6 +107,8 @@ pub struct Options<'a> {
     pub limits: Limits,
     /// Where the tree's root lies in the eyes of the reader of an error, without a slash at the end.
     pub shown_root: &'a str,
+    /// Whether a path from the root of the file system may lie in the tree. Flux unpacks it where nobody knows of.
+    pub absolute_paths: bool,
     /// Asked now and then; `true` ends the build with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
     pub cancelled: Option<&'a (dyn Fn() -> bool + Sync)>,
 }
@@ -121,6 +123,7 @@ impl Default for Options<'_> {
             openapi: OpenApi::default(),
             limits: Limits::default(),
             shown_root: "",
+            absolute_paths: true,
             cancelled: None,
         }
     }

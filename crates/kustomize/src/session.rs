@@ -152,6 +152,7 @@ impl<'a> Session<'a> {
     /// Where a path as written in `root` lies; `Err` is the path as shown when it leaves the tree.
     pub(crate) fn place(&self, root: &RelPath, text: &str) -> std::result::Result<RelPath, String> {
         let placed = match text.strip_prefix('/') {
+            Some(_) if !self.options.absolute_paths => return Err(text.to_owned()),
             Some(_) => match text.strip_prefix(self.options.shown_root) {
                 Some(rest) if rest.is_empty() || rest.starts_with('/') => {
                     RelPath::new(rest.trim_start_matches('/'))

@@ -101,7 +101,7 @@ fn a_mistake_in_a_kustomization_file_is_found_there() {
         ("configMapGenerator:\n- name: one\n- name: two\n  files: [none]\n", " (app/kustomization.yaml:3)"),
         ("components: [none]\n", " (app/kustomization.yaml:1)"),
         ("resources: [a.yaml]\nreplicas: [{name: x, count: 1}]\n", " (app/kustomization.yaml:2)"),
-        ("resources: [a.yaml]\nsortOptions: {order: no}\n", " (app/kustomization.yaml:2)"),
+        ("resources: [a.yaml]\nsortOptions: {order: other}\n", " (app/kustomization.yaml:2)"),
     ];
     for (content, wanted) in table {
         assert_eq!(place(&[("app/kustomization.yaml", content), ("app/a.yaml", GOOD)]), wanted, "{content}");

@@ -1,24 +1,26 @@
 //! What a build that succeeds says besides, in upstream's words.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use sluice_kustomize::{Options, Reorder, build};
 use sluice_tree::Memory;
 use sluice_types::RelPath;
 
-const OBJECTS: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: b}\n";
+const OBJECTS: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {l: m}}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: b}\n";
 
 /// The names of what is built and what is said about it.
 fn built(kustomization: &str, reorder: Reorder) -> (Vec<String>, Vec<String>) {
     let files = Memory::of([
         ("kustomization.yaml", kustomization),
         ("objects.yaml", OBJECTS),
+        ("some.env", "A=1"),
         ("base/kustomization.yaml", "commonLabels: {a: b}\nresources: [objects.yaml]\n"),
         ("base/objects.yaml", OBJECTS),
     ])
     .unwrap();
     let options = Options { reorder, ..Options::default() };
-    let built = build(&files, &RelPath::root(), &options).unwrap();
+    let built =
+        build(&files, &RelPath::root(), &options).unwrap_or_else(|error| panic!("{kustomization}: {error}"));
     let names = built.resources.iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned());
     (names.collect(), built.warnings.into_iter().map(|warning| warning.message).collect())
 }
@@ -30,7 +32,7 @@ fn old_fields_are_named_with_what_takes_their_place() {
         ("commonLabels: {a: b}", "commonLabels", "labels", ""),
         ("imageTags: [{name: a}]", "imageTags", "images", ""),
         (
-            "patchesJson6902: [{target: {version: v1, kind: ConfigMap, name: a}, patch: '[]'}]",
+            "patchesJson6902: [{target: {version: v1, kind: ConfigMap, name: a}, patch: '[{\"op\": \"remove\", \"path\": \"/metadata/labels\"}]'}]",
             "patchesJson6902",
             "patches",
             "",
@@ -59,8 +61,7 @@ fn old_fields_are_named_with_what_takes_their_place() {
         assert_eq!(warnings.len(), if old == "bases" { 2 } else { 1 }, "{warnings:?}");
     }
     assert_eq!(
-        built("resources: [objects.yaml]\nconfigMapGenerator: [{name: c, env: objects.yaml}]", Reorder::None)
-            .1,
+        built("resources: [objects.yaml]\nconfigMapGenerator: [{name: c, env: some.env}]", Reorder::None).1,
         [""; 0]
     );
 }

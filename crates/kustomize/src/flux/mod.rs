@@ -201,6 +201,7 @@ pub fn render(
     post_build: Option<&PostBuild<'_>>,
     options: &Options<'_>,
 ) -> Result<(Rendered, Vec<Warning>), Error> {
+    let options = &Options { absolute_paths: false, ..*options };
     let (prepared, parsed) = prepare_and_keep(files, directory, overrides, options)?;
     let tree = prepared.over(files)?;
     let built = crate::build_after(&tree, directory, options, parsed)

@@ -107,6 +107,18 @@ fn json(text: &'static str) -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn a_text_that_reads_like_a_merge_key_is_quoted() {
+    let node = sluice_manifest::yaml::Node::from(&serde_json::json!({"a": "<<", "<<": {"b": 1}}));
+    let text = emit_node(&node);
+    assert_eq!(text, "\"<<\":\n  b: 1\na: \"<<\"\n");
+    // The key goes, as upstream.
+    assert_eq!(
+        to_json(&parse_documents(&text, Limits::default()).unwrap()[0]).unwrap(),
+        serde_json::json!({"a": "<<"})
+    );
+}
+
 proptest! {
     #[test]
     fn whatever_is_written_reads_back_the_same(value in json("[ -~\n\téあ😀\u{a0}]{0,12}")) {
@@ -114,9 +126,10 @@ proptest! {
         prop_assert_eq!(parse_v2_json(&text, Limits::default()).unwrap(), value, "{}", text);
     }
 
-    // kyaml cannot read back every block it writes that starts with a tab.
+    // kyaml cannot read back every block it writes that starts with a tab, and drops a key that reads `<<`.
     #[test]
     fn a_node_written_and_read_is_the_same_node(value in json("[ -~\néあ😀\u{a0}]{0,12}")) {
+        prop_assume!(!value.to_string().contains("\"<<\":"));
         let node = sluice_manifest::yaml::Node::from(&value);
         let text = emit_node(&node);
         let read = parse_documents(&text, Limits::default()).unwrap();

@@ -339,7 +339,7 @@ impl<'o> Emitter<'o> {
         if style == Style::Plain {
             if text.contains('\n') {
                 style = Style::Literal;
-            } else if node.tag == Tag::Str && !node.tagged && resolve_v3(text) != Tag::Str {
+            } else if node.tag == Tag::Str && !node.tagged && (resolve_v3(text) != Tag::Str || text == "<<") {
                 style = Style::Double;
             }
         }

@@ -7,7 +7,7 @@ use crate::history::is_note;
 use crate::jsonpatch::{self, Operation};
 use crate::kustomization::{Patch, Selector};
 use crate::loader::Loader;
-use crate::node;
+use crate::node::{self, Shape};
 use crate::resource::Resource;
 use crate::resources::{Resources, quote};
 use crate::selector::Pattern;
@@ -244,7 +244,13 @@ impl JsonEntry {
 
     pub(crate) fn apply(&self, session: &Session<'_>, resources: &mut Resources) -> Result<()> {
         change_json(session, resources, &self.target, self.size, |resource| {
-            apply_json(session, resource, &self.operations)
+            apply_json(session, resource, &self.operations)?;
+            match resource.node.get("metadata") {
+                Some(meta) if !meta.is_null() && !meta.is_mapping() => {
+                    Err(node::wrong_kind(meta, Shape::Mapping))
+                }
+                _ => Ok(()),
+            }
         })
     }
 }

@@ -1,12 +1,12 @@
 //! What strategic merging knows about lists: which are merged by key. Built-in kinds come from a table that
 //! holds just the ways to such lists; custom ones from an OpenAPI document.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use crate::error::{Result, bad};
-use crate::id::split_api_version;
+use crate::id::{Gvk, split_api_version};
 use crate::scope::is_known;
 
 /// The fields of a built-in type that lead to keyed lists.
@@ -222,6 +222,14 @@ pub(crate) struct Schemas {
     standing: Standing,
     /// Names of the custom document's definitions by group, version and kind.
     kinds: HashMap<[String; 3], String>,
+    /// The kinds its paths give no place in namespaces.
+    cluster_scoped: HashSet<[String; 3]>,
+}
+
+/// What a definition or a path says it is of.
+fn kind_of(gvk: &Value) -> [String; 3] {
+    let text = |key: &str| gvk.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+    [text("group"), text("version"), text("kind")]
 }
 
 impl Schemas {
@@ -235,13 +243,26 @@ impl Schemas {
         for (name, definition) in definitions.into_iter().flatten() {
             let list = definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array);
             for gvk in list.into_iter().flatten() {
-                let text = |key: &str| gvk.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-                let kind = [text("group"), text("version"), text("kind")];
-                self.kinds.entry(kind).or_insert_with(|| name.clone());
+                self.kinds.entry(kind_of(gvk)).or_insert_with(|| name.clone());
             }
         }
+        let mut namespaced = HashSet::new();
+        for (path, operations) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
+            let read = operations.get("get").and_then(|get| get.get("x-kubernetes-group-version-kind"));
+            if let Some(kind) = read.map(kind_of) {
+                let in_namespaces = path.contains("namespaces/{namespace}");
+                if in_namespaces { &mut namespaced } else { &mut self.cluster_scoped }.insert(kind);
+            }
+        }
+        self.cluster_scoped.retain(|kind| !namespaced.contains(kind));
         self.custom = Some(document);
         Ok(())
+    }
+
+    /// Whether the custom document says that the kind lives outside of namespaces.
+    pub(crate) fn is_cluster_scoped(&self, gvk: &Gvk) -> bool {
+        !self.cluster_scoped.is_empty()
+            && self.cluster_scoped.contains(&[gvk.group.clone(), gvk.version.clone(), gvk.kind.clone()])
     }
 
     fn resolve<'a>(&'a self, mut value: &'a Value) -> Option<Schema<'a>> {

@@ -9,7 +9,7 @@ use sluice_tree::{Error as TreeError, Files, Kind};
 use sluice_types::RelPath;
 
 use crate::error::{Error, ErrorKind, Result, bad};
-use crate::id::split_api_version;
+use crate::id::{Gvk, split_api_version};
 use crate::loader::Loader;
 use crate::node;
 use crate::objects::{check_objects, has_separator, shift_lines};
@@ -321,6 +321,11 @@ impl<'a> Session<'a> {
         let error = unreadable(error);
         let error = if error.is_final() { error } else { error.wrap("error converting YAML to JSON") };
         error.concerning(self.shown(path)).located(path.as_str(), None)
+    }
+
+    /// Whether the schema that was chosen says so; it has no say on the built-in kinds.
+    pub(crate) fn is_cluster_scoped(&self, gvk: &Gvk) -> bool {
+        self.schemas.borrow().is_cluster_scoped(gvk) && !is_known(&gvk.group, &gvk.version, &gvk.kind)
     }
 
     /// The schemas to merge by.

@@ -184,7 +184,7 @@ fn set_namespaces(
     for resource in resources.list_mut() {
         let before = resource.id();
         resource.remember_id();
-        set_namespace(&mut resource.node, namespace, fields, unset_only, subjects)?;
+        set_namespace(session, &mut resource.node, namespace, fields, unset_only, subjects)?;
         let id = resource.id();
         if let Some(count) = present.get_mut(&before) {
             *count -= 1;
@@ -204,6 +204,7 @@ fn set_namespaces(
 
 /// Sets the namespace of one object and what belongs to it.
 fn set_namespace(
+    session: &Session<'_>,
     object: &mut Node,
     namespace: &str,
     fields: &[FieldSpec],
@@ -218,7 +219,7 @@ fn set_namespace(
     };
     let api_version = node::key_text(object, "apiVersion").to_owned();
     let gvk = Gvk::new(&api_version, node::key_text(object, "kind"));
-    if !gvk.is_cluster_scoped() {
+    if !gvk.is_cluster_scoped() && !session.is_cluster_scoped(&gvk) {
         visit(object, &FieldSpec::anywhere("metadata/namespace", true), Create::Text, &mut set)?;
     }
     let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
@@ -260,8 +261,14 @@ fn set_namespace(
                 && spec.path == "subjects/namespace"
                 && matches!(spec.gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding"));
         if !hard_coded {
-            visit(object, spec, Create::Text, &mut set)
-                .map_err(|e| e.wrap("namespace transformation failed"))?;
+            visit(object, spec, Create::Text, &mut set).map_err(|error| {
+                let words = error.message();
+                if words.contains("wrong node kind: ") && !words.contains("but got ScalarNode") {
+                    error.wrap("namespace field specs must target scalar nodes")
+                } else {
+                    error.wrap("namespace transformation failed")
+                }
+            })?;
         }
     }
     Ok(())
@@ -409,7 +416,7 @@ fn add_value(
         }
         if target.field == "metadata/namespace" {
             session.spend(value.len())?;
-            set_namespace(&mut resource.node, value, &[], false, Subjects::DefaultOnly)?;
+            set_namespace(session, &mut resource.node, value, &[], false, Subjects::DefaultOnly)?;
             continue;
         }
         crate::path::visit(&mut resource.node, &parts, Some(Shape::Scalar), &mut |at| {

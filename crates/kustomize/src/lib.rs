@@ -143,7 +143,7 @@ fn build_each(
     let target = Target::root(&session, loader)?;
     let mut acc = target.accumulate()?;
     session.forget_files();
-    finish::finish(&session, &mut acc)?;
+    finish::finish(&session, &mut acc).map_err(target.asks(""))?;
     let kustomization = &target.kustomization;
     let mut resources = acc.resources;
     sort::sort(&session, resources.list_mut(), kustomization.sort_options.as_ref())
@@ -164,7 +164,7 @@ fn build_each(
         resource.clean_annotations(&unwanted);
         let id = resource.id();
         let value = node::to_json_into(resource.node).map_err(encoding).and_then(node::reread);
-        each(value.map_err(|error| error.of_object(&id))?);
+        each(value.map_err(|error| error.of_object(&id)).map_err(target.asks(""))?);
     }
     Ok(session.warnings.take())
 }

@@ -1,5 +1,7 @@
 //! One kustomization after the other: loading, accumulating, transforming.
 
+mod transforming;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,23 +9,20 @@ use serde_json::Value;
 use sluice_manifest::yaml;
 use sluice_types::RelPath;
 
-use crate::config::{Config, label_fields};
+use crate::config::Config;
 use crate::crds;
 use crate::error::{Error, ErrorKind, Result, bad};
 use crate::fieldspec::FieldSpec;
 use crate::generate::{generate, merge_options};
-use crate::images::Images;
 use crate::kustomization::Kustomization;
 use crate::loader::Loader;
 use crate::origin::Origin;
-use crate::patches::{JsonEntry, PatchEntry, load_strategic};
 use crate::places::{line_naming, line_setting};
 use crate::plugins;
-use crate::replacement;
 use crate::resource::{ORIGIN, Resource};
 use crate::resources::{Resources, quote};
 use crate::session::Session;
-use crate::transform::{Subjects, Transformer, set_entries};
+use crate::transform::set_entries;
 use crate::vars::{self, Vars};
 
 const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -55,6 +54,15 @@ pub(crate) struct Target<'s, 'a> {
     defaults: Arc<Config>,
     /// Set when the root asks for annotations about provenance.
     origin: Option<Origin>,
+}
+
+/// What in a kustomization file led to something.
+#[derive(Clone, Copy)]
+enum Cause<'w> {
+    /// An entry that is named so.
+    Word(&'w str),
+    /// A field at the top.
+    Field(&'static str),
 }
 
 impl<'s, 'a> Target<'s, 'a> {
@@ -103,9 +111,11 @@ impl<'s, 'a> Target<'s, 'a> {
             &mut warnings,
         )
         .map_err(|error| {
-            let field =
-                error.message().rsplit_once("unknown field \"").map(|(_, rest)| rest.trim_end_matches('"'));
-            let line = field.and_then(|field| line_setting(&content, field));
+            let message = error.message();
+            let unknown = message.rsplit_once("unknown field \"").map(|(_, rest)| rest.trim_end_matches('"'));
+            let mistyped = message.rsplit_once("Go struct field Kustomization.").map(|(_, rest)| rest);
+            let mistyped = mistyped.and_then(|rest| rest.split(['.', ' ']).next());
+            let line = unknown.or(mistyped).and_then(|field| line_setting(&content, field));
             error.located(path.as_str(), line)
         })?;
         drop(warnings);
@@ -113,8 +123,16 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     /// Notes that this kustomization led to a failure, by the line that names `word`.
-    fn asks(&self, word: &str) -> impl Fn(Error) -> Error {
+    pub(crate) fn asks(&self, word: &str) -> impl Fn(Error) -> Error {
         move |error| error.asked_by(self.path.as_str(), || line_naming(&self.content, word))
+    }
+
+    /// As [`Self::asks`] or [`Self::sets`].
+    fn causes(&self, cause: Cause<'_>) -> impl Fn(Error) -> Error {
+        move |error| match cause {
+            Cause::Word(word) => self.asks(word)(error),
+            Cause::Field(field) => self.sets(field)(error),
+        }
     }
 
     /// Notes that this kustomization led to a failure, by the line that sets `field`.
@@ -139,11 +157,12 @@ impl<'s, 'a> Target<'s, 'a> {
         self.generate(&mut acc)?;
         acc = self.add_components(acc).map_err(|error| error.wrap("accumulating components"))?;
         self.transform(&mut acc)?;
-        self.validate(&mut acc)?;
+        self.validate(&mut acc).map_err(self.sets("validators"))?;
         let vars = &kustomization.vars;
         acc.vars
             .declare(vars, &mut acc.resources)
-            .map_err(|error| error.wrap(format!("merging vars {}", vars::show(vars))))?;
+            .map_err(|error| error.wrap(format!("merging vars {}", vars::show(vars))))
+            .map_err(self.sets("vars"))?;
         self.session.check_count(acc.resources.len()).map_err(|error| error.concerning(self.shown()))?;
         Ok(acc)
     }
@@ -260,10 +279,12 @@ impl<'s, 'a> Target<'s, 'a> {
                 Config::from_json(value).map_err(|error| error.located(file.as_str(), None))
             });
             let more = more.map_err(self.asks(path))?;
-            own = Config::union(&own, &Arc::new(more))?;
+            own = Config::union(&own, &Arc::new(more)).map_err(self.asks(path))?;
         }
-        config = Config::union(&config, &own)?;
-        acc.config = Config::union(&acc.config, &config).map_err(|error| error.wrap("merging config"))?;
+        config = Config::union(&config, &own).map_err(self.sets("configurations"))?;
+        acc.config = Config::union(&acc.config, &config)
+            .map_err(|error| error.wrap("merging config"))
+            .map_err(self.sets("configurations"))?;
         for path in &self.kustomization.crds {
             let mut derived = Config::default();
             let mut load = || {
@@ -273,9 +294,9 @@ impl<'s, 'a> Target<'s, 'a> {
                 })?;
                 crds::derive(&definitions, &mut derived)
             };
-            load().map_err(|error| {
-                error.wrap(format!("loading CRDs [{}]", self.kustomization.crds.join(" ")))
-            })?;
+            load()
+                .map_err(|error| error.wrap(format!("loading CRDs [{}]", self.kustomization.crds.join(" "))))
+                .map_err(self.asks(path))?;
             acc.config =
                 Config::union(&acc.config, &Arc::new(derived)).map_err(|error| error.wrap("merging CRDs"))?;
         }
@@ -290,39 +311,49 @@ impl<'s, 'a> Target<'s, 'a> {
             if let (Some(shown), Some(globals)) = (shown.as_object_mut(), globals) {
                 shown.extend(globals.clone());
             }
-            return Err(bad!(
+            let refused = bad!(
                 "trouble configuring builtin HelmChartInflationGenerator with config: `\n{}`: must specify --enable-helm",
                 yaml::emit_v2(&shown)
-            ));
+            );
+            return Err(self.sets("helmCharts")(refused));
         }
         let plugins = self
             .load_plugins(&kustomization.generators, "generator")
-            .map_err(|error| error.wrap("loading generator plugins"))?;
+            .map_err(|error| error.wrap("loading generator plugins"))
+            .map_err(self.sets("generators"))?;
         for config in &plugins {
             plugins::check_generator(config)
-                .map_err(|e| e.wrap("loading generator plugins: failed to load generator"))?;
+                .map_err(|e| e.wrap("loading generator plugins: failed to load generator"))
+                .map_err(self.sets("generators"))?;
         }
-        let lists =
-            [("ConfigMap", &kustomization.config_map_generator), ("Secret", &kustomization.secret_generator)];
-        for (kind, list) in lists {
+        let lists = [
+            ("ConfigMap", &kustomization.config_map_generator, "configMapGenerator"),
+            ("Secret", &kustomization.secret_generator, "secretGenerator"),
+        ];
+        for (kind, list, field) in lists {
             for arguments in list {
+                let cause = match arguments.name.as_str() {
+                    "" => Cause::Field(field),
+                    name => Cause::Word(name),
+                };
                 let options =
                     merge_options(kustomization.generator_options.as_ref(), arguments.options.as_ref());
                 let mut made = generate(self.session, &self.loader, kind, arguments, options.as_ref())
-                    .map_err(self.asks(&arguments.name))?;
+                    .map_err(self.causes(cause))?;
                 if let Some(origin) = &self.origin {
                     let origin = origin.of_builtin(self.file_name, &format!("{kind}Generator"));
                     made.annotate(ORIGIN, &origin.to_text());
                 }
-                absorb(acc, made, kind).map_err(self.asks(&arguments.name))?;
+                absorb(acc, made, kind).map_err(self.causes(cause))?;
             }
         }
         for config in &plugins {
-            for mut made in plugins::run_generator(self.session, &self.loader, config)? {
+            let all = plugins::run_generator(self.session, &self.loader, config);
+            for mut made in all.map_err(self.sets("generators"))? {
                 if let Some(origin) = Origin::of_plugin(config).filter(|_| self.origin.is_some()) {
                     made.annotate(ORIGIN, &origin.to_text());
                 }
-                absorb(acc, made, config.kind())?;
+                absorb(acc, made, config.kind()).map_err(self.sets("generators"))?;
             }
         }
         Ok(())
@@ -348,133 +379,6 @@ impl<'s, 'a> Target<'s, 'a> {
         }
         self.add_resources(&mut acc, &paths)?;
         Ok(acc.resources.into_list())
-    }
-
-    fn transform(&self, acc: &mut Accumulator) -> Result<()> {
-        let mut all: Vec<(Transformer, Option<Origin>, &str)> = Vec::new();
-        for (transformer, word) in self.builtin_transformers(&acc.config)? {
-            let origin = self.origin.as_ref().map(|o| o.of_builtin(self.file_name, transformer.kind()));
-            all.push((transformer, origin, word));
-        }
-        for config in self.load_plugins(&self.kustomization.transformers, "transformer")? {
-            let origin = Origin::of_plugin(&config).filter(|_| self.origin.is_some());
-            let transformers = plugins::configure(self.session, &self.loader, &config)?;
-            all.extend(transformers.into_iter().map(|transformer| (transformer, None, "")));
-            // Of two that stand for one, the last leaves the note.
-            if let Some((_, noted, _)) = all.last_mut() {
-                *noted = origin;
-            }
-        }
-        for (transformer, origin, word) in &all {
-            let applied = transformer.apply(self.session, &mut acc.resources).map_err(|error| {
-                error.concerning(format_args!("{} of {}", transformer.kind(), self.shown()))
-            });
-            applied.map_err(self.asks(word))?;
-            if transformer.changes_scalars() {
-                acc.resources.list_mut().iter_mut().for_each(Resource::settle_twins);
-            }
-            if let Some(origin) = origin {
-                origin.note(acc.resources.list_mut());
-            }
-        }
-        Ok(())
-    }
-
-    fn validate(&self, acc: &mut Accumulator) -> Result<()> {
-        for config in self.load_plugins(&self.kustomization.validators, "transformer")? {
-            let before = acc.resources.snapshot()?;
-            for validator in plugins::configure(self.session, &self.loader, &config)? {
-                validator.apply(self.session, &mut acc.resources)?;
-            }
-            acc.resources.check_unchanged(&before)?;
-        }
-        Ok(())
-    }
-
-    fn builtin_transformers(&self, config: &Config) -> Result<Vec<(Transformer, &str)>> {
-        let (session, loader, kustomization) = (self.session, &self.loader, &self.kustomization);
-        let mut list = Vec::new();
-        let trouble = |kind: &str, shown: &str| {
-            let prefix = format!("trouble configuring builtin {kind} with config: `\n{shown}`");
-            move |error: Error| if error.is_final() { error } else { error.wrap(&prefix) }
-        };
-        if !kustomization.patches_strategic_merge.is_empty() {
-            let paths = &kustomization.patches_strategic_merge;
-            let shown = yaml::emit_v2(&serde_json::json!({ "paths": paths }));
-            let load = || {
-                let patches = load_strategic(session, loader, paths)?;
-                if patches.is_empty() {
-                    return Err(bad!("patch appears to be empty; files=[{}], Patch=", paths.join(" ")));
-                }
-                Ok(patches)
-            };
-            let patches = load().map_err(trouble("PatchStrategicMergeTransformer", &shown))?;
-            list.push((Transformer::StrategicMerge(patches), ""));
-        }
-        for patch in &kustomization.patches {
-            let shown = yaml::emit_v2(&serde_json::to_value(patch).unwrap_or_default());
-            let entry = PatchEntry::new(session, loader, patch, &shown)
-                .map_err(trouble("PatchTransformer", &shown))
-                .map_err(self.asks(patch.word()))?;
-            list.push((Transformer::Patch(Box::new(entry)), patch.word()));
-        }
-        if !kustomization.namespace.is_empty() {
-            list.push((
-                Transformer::Namespace {
-                    namespace: kustomization.namespace.clone(),
-                    fields: config.namespace.clone(),
-                    unset_only: false,
-                    subjects: Subjects::DefaultOnly,
-                },
-                "",
-            ));
-        }
-        if !kustomization.name_prefix.is_empty() {
-            let prefix = kustomization.name_prefix.clone();
-            list.push((Transformer::Prefix { prefix, fields: config.name_prefix.clone() }, ""));
-        }
-        if !kustomization.name_suffix.is_empty() {
-            let suffix = kustomization.name_suffix.clone();
-            list.push((Transformer::Suffix { suffix, fields: config.name_suffix.clone() }, ""));
-        }
-        for label in &kustomization.labels {
-            let fields = label_fields(label, config).map_err(|error| error.wrap("failed to merge labels"))?;
-            list.push((Transformer::Labels { labels: label.pairs.clone(), fields }, ""));
-        }
-        if !kustomization.labels.is_empty() || !kustomization.common_labels.is_empty() {
-            let labels = kustomization.common_labels.clone();
-            list.push((Transformer::Labels { labels, fields: config.common_labels.clone() }, ""));
-        }
-        if !kustomization.common_annotations.is_empty() {
-            let annotations = kustomization.common_annotations.clone();
-            list.push((
-                Transformer::Annotations { annotations, fields: config.common_annotations.clone() },
-                "",
-            ));
-        }
-        for patch in &kustomization.patches_json6902 {
-            let entry = JsonEntry::new(session, loader, patch)
-                .map_err(trouble("PatchJson6902Transformer", &JsonEntry::shown(patch)))
-                .map_err(self.asks(patch.word()))?;
-            list.push((Transformer::Json(entry), patch.word()));
-        }
-        for replica in &kustomization.replicas {
-            let transformer =
-                Transformer::Replicas { replica: replica.clone(), fields: config.replicas.clone() };
-            list.push((transformer, &replica.name));
-        }
-        for image in &kustomization.images {
-            let images = Images::new(image, &config.images).map_err(self.asks(&image.name))?;
-            list.push((Transformer::Images(Box::new(images)), &image.name));
-        }
-        if !kustomization.replacements.is_empty() {
-            let given = replacement::handed_on(&kustomization.replacements);
-            let shown = replacement::shown(&given);
-            let all = replacement::load(session, loader, &given)
-                .map_err(trouble("ReplacementTransformer", &shown))?;
-            list.push((Transformer::Replacement(all), ""));
-        }
-        Ok(list)
     }
 }
 

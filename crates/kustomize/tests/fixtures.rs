@@ -92,5 +92,11 @@ fn every_refusal_names_the_file_and_line_it_belongs_to() {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&recorded, &places).unwrap();
     }
-    assert_eq!(places, fs::read_to_string(&recorded).unwrap());
+    let wanted = fs::read_to_string(&recorded).unwrap();
+    let without = |some: &str, others: &str| {
+        let others: Vec<&str> = others.lines().collect();
+        some.lines().filter(|line| !others.contains(line)).collect::<Vec<_>>().join("\n")
+    };
+    let (new, gone) = (without(&places, &wanted), without(&wanted, &places));
+    assert!(places == wanted, "set UPDATE=1 to record them\n--- got\n{new}\n--- wanted\n{gone}");
 }

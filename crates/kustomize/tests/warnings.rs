@@ -78,10 +78,14 @@ fn variables_nobody_uses_are_named() {
 #[test]
 fn the_order_of_the_file_counts_before_that_of_the_caller() {
     let said = "Warning: Sorting order is set both in 'kustomization.yaml' ('sortOptions') and in a CLI flag ('--reorder'). Using the kustomization file over the CLI flag.";
-    let table: [(&str, Reorder, [&str; 2], &[&str]); 5] = [
+    let table: [(&str, Reorder, [&str; 2], &[&str]); 9] = [
+        ("", Reorder::Unspecified, ["a", "b"], &[]),
+        ("", Reorder::ByDefault, ["b", "a"], &[]),
         ("", Reorder::None, ["a", "b"], &[]),
         ("", Reorder::Legacy, ["b", "a"], &[]),
-        ("sortOptions: {order: fifo}", Reorder::None, ["a", "b"], &[]),
+        ("sortOptions: {order: legacy}", Reorder::Unspecified, ["b", "a"], &[]),
+        ("sortOptions: {order: fifo}", Reorder::ByDefault, ["a", "b"], &[]),
+        ("sortOptions: {order: fifo}", Reorder::None, ["a", "b"], &[said]),
         ("sortOptions: {order: fifo}", Reorder::Legacy, ["a", "b"], &[said]),
         ("sortOptions: {order: legacy}", Reorder::Legacy, ["b", "a"], &[said]),
     ];

@@ -87,8 +87,23 @@ impl Places {
 
 #[derive(Default)]
 struct Namespaces {
-    original: HashSet<String>,
+    /// Where what is now in a namespace, as it is written, was first.
+    original: HashMap<String, HashSet<String>>,
     current: HashSet<String>,
+}
+
+impl Namespaces {
+    /// Whether anything the referrer can see, of whatever name, was first in the namespace.
+    fn was_first(&self, namespace: &str, referrer: &Referrer) -> bool {
+        if referrer.cluster_scoped {
+            return self.original.values().any(|original| original.contains(namespace));
+        }
+        let of = |now: &str| self.original.get(now).is_some_and(|original| original.contains(namespace));
+        let unwritten = referrer.namespace == effective_namespace(false, "");
+        of(&referrer.namespace)
+            || (unwritten && of(""))
+            || referrer.subjects.iter().any(|subject| of(subject))
+    }
 }
 
 fn collect(resources: &Resources) -> Candidates {
@@ -100,7 +115,10 @@ fn collect(resources: &Resources) -> Candidates {
         let former = resource.former_ids();
         let cluster_scoped = id.gvk.is_cluster_scoped();
         namespaces.current.insert(id.effective_namespace().to_owned());
-        namespaces.original.insert(former.first().unwrap_or(&id).effective_namespace().to_owned());
+        if !cluster_scoped {
+            let first = former.first().unwrap_or(&id).effective_namespace().to_owned();
+            namespaces.original.entry(id.namespace.clone()).or_default().insert(first);
+        }
         if former.is_empty() {
             continue;
         }
@@ -325,8 +343,7 @@ impl Select<'_> {
             .collect();
         if let Some(namespace) = namespace {
             let known = &self.candidates.namespaces;
-            if known.original.contains(namespace) && list.iter().any(|c| c.original_namespace() == namespace)
-            {
+            if known.was_first(namespace, self.referrer) {
                 list.retain(|c| c.original_namespace() == namespace);
             } else if known.current.contains(namespace) {
                 list.retain(|c| c.namespace == namespace);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sluice_manifest::yaml::Node;
+use sluice_manifest::yaml::{Node, NodeValue};
 
 use crate::error::Result;
 use crate::history::{History, INTERNAL};
@@ -147,7 +147,16 @@ impl Resource {
         if map.is_empty() {
             return;
         }
-        node::set_field(meta, field, node::text_map(map, value));
+        let fresh = node::text_map(map, value);
+        // Where the key stood twice, the second is left, and added to.
+        match (meta.get_mut(field).filter(|left| left.is_mapping()), fresh.value) {
+            (Some(left), NodeValue::Mapping(pairs)) => {
+                pairs
+                    .into_iter()
+                    .for_each(|(key, value)| node::set_field(left, key.text().unwrap_or(""), value));
+            }
+            (_, fresh) => node::set_field(meta, field, Node { value: fresh, ..Node::empty_map() }),
+        }
     }
 
     /// Replaces the labels; without any, the field goes.

@@ -8,6 +8,7 @@ use crate::fields;
 use crate::fieldspec::{FieldSpec, merge_all, merge_one};
 use crate::id::Gvk;
 use crate::kustomization::Label;
+use crate::session::Session;
 use crate::sort::sort_key;
 use crate::tables;
 
@@ -69,9 +70,10 @@ impl Config {
     }
 
     /// Merges fields that refer to a kind.
-    pub(crate) fn add_referrers(&mut self, more: &Referrers) -> Result<()> {
+    pub(crate) fn add_referrers(&mut self, session: &Session<'_>, more: &Referrers) -> Result<()> {
+        session.step(self.name_references.len())?;
         match self.name_references.iter_mut().find(|known| known.target == more.target) {
-            Some(known) => merge_all(&mut known.fields, &more.fields),
+            Some(known) => merge_all(session, &mut known.fields, &more.fields),
             None => {
                 self.name_references.push(more.clone());
                 Ok(())
@@ -79,7 +81,7 @@ impl Config {
         }
     }
 
-    fn merge(&mut self, other: &Config) -> Result<()> {
+    fn merge(&mut self, session: &Session<'_>, other: &Config) -> Result<()> {
         let lists: [(&str, &mut Vec<FieldSpec>, &[FieldSpec]); 10] = [
             ("NamePrefix", &mut self.name_prefix, &other.name_prefix),
             ("NameSuffix", &mut self.name_suffix, &other.name_suffix),
@@ -93,10 +95,12 @@ impl Config {
             ("Replicas", &mut self.replicas, &other.replicas),
         ];
         for (name, mine, theirs) in lists {
-            merge_all(mine, theirs).map_err(|e| e.wrap(format!("failed to merge {name} fieldSpec")))?;
+            merge_all(session, mine, theirs)
+                .map_err(|e| e.wrap(format!("failed to merge {name} fieldSpec")))?;
         }
         for referrers in &other.name_references {
-            self.add_referrers(referrers).map_err(|e| e.wrap("failed to merge NameReference fieldSpec"))?;
+            self.add_referrers(session, referrers)
+                .map_err(|e| e.wrap("failed to merge NameReference fieldSpec"))?;
         }
         // The order decides which of two overlapping entries the next merge keeps.
         self.sort();
@@ -105,7 +109,11 @@ impl Config {
     }
 
     /// The union of two configurations, shared where one holds the other.
-    pub(crate) fn union(left: &Arc<Config>, right: &Arc<Config>) -> Result<Arc<Config>> {
+    pub(crate) fn union(
+        session: &Session<'_>,
+        left: &Arc<Config>,
+        right: &Arc<Config>,
+    ) -> Result<Arc<Config>> {
         if (left.built_in && right.built_in) || **right == Config::default() {
             return Ok(left.clone());
         }
@@ -113,13 +121,13 @@ impl Config {
             return Ok(right.clone());
         }
         let mut merged = (**left).clone();
-        merged.merge(right)?;
+        merged.merge(session, right)?;
         Ok(Arc::new(merged))
     }
 
     /// What is left when these fields are merged into none: one entry may stand for another, or contradict it.
-    pub(crate) fn settled(self: &Arc<Self>) -> Result<Arc<Config>> {
-        Self::union(&Arc::default(), self)
+    pub(crate) fn settled(self: &Arc<Self>, session: &Session<'_>) -> Result<Arc<Config>> {
+        Self::union(session, &Arc::default(), self)
     }
 
     fn sort(&mut self) {
@@ -194,17 +202,17 @@ pub(crate) fn specs_from_json(value: Option<&serde_json::Value>) -> Vec<FieldSpe
 }
 
 /// The fields one entry of `labels` is for.
-pub(crate) fn label_fields(label: &Label, config: &Config) -> Result<Vec<FieldSpec>> {
+pub(crate) fn label_fields(session: &Session<'_>, label: &Label, config: &Config) -> Result<Vec<FieldSpec>> {
     let mut fields = specs_from_json(Some(&label.fields));
-    merge_all(&mut fields, &config.labels)?;
+    merge_all(session, &mut fields, &config.labels)?;
     if label.include_selectors {
-        merge_all(&mut fields, &config.common_labels)?;
+        merge_all(session, &mut fields, &config.common_labels)?;
         return Ok(fields);
     }
     if label.include_templates {
-        merge_all(&mut fields, &config.template_labels)
+        merge_all(session, &mut fields, &config.template_labels)
             .map_err(|e| e.wrap("failed to merge template fieldSpec"))?;
     }
-    merge_one(&mut fields, &FieldSpec::anywhere("metadata/labels", true))?;
+    merge_one(session, &mut fields, &FieldSpec::anywhere("metadata/labels", true))?;
     Ok(fields)
 }

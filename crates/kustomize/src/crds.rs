@@ -8,6 +8,7 @@ use crate::config::{Config, Referrers};
 use crate::error::{Result, bad};
 use crate::fieldspec::{FieldSpec, merge_one};
 use crate::id::Gvk;
+use crate::session::Session;
 
 /// Properties are followed this deep; definitions may refer to each other in a ring.
 const DEEPEST: usize = 32;
@@ -33,7 +34,7 @@ pub(crate) fn read(text: &str, limits: yaml::Limits) -> std::result::Result<Valu
 }
 
 /// Derives fields from one document of definitions.
-pub(crate) fn derive(document: &Value, config: &mut Config) -> Result<()> {
+pub(crate) fn derive(session: &Session<'_>, document: &Value, config: &mut Config) -> Result<()> {
     let Some(definitions) = document.as_object() else {
         return Err(bad!("json: cannot unmarshal into Go value of type accumulator.nameToApiMap"));
     };
@@ -42,7 +43,7 @@ pub(crate) fn derive(document: &Value, config: &mut Config) -> Result<()> {
         if ["kind", "apiVersion", "metadata"].iter().all(|key| properties.contains_key(*key)) {
             let kind = name.rsplit('.').next().unwrap_or(name);
             let gvk = Gvk { kind: kind.to_owned(), ..Gvk::default() };
-            walk(definitions, name, &gvk, &mut Vec::new(), config)?;
+            walk(session, definitions, name, &gvk, &mut Vec::new(), config)?;
         }
     }
     Ok(())
@@ -57,6 +58,7 @@ fn properties_of(definition: &Value) -> Option<&serde_json::Map<String, Value>> 
 }
 
 fn walk(
+    session: &Session<'_>,
     definitions: &serde_json::Map<String, Value>,
     name: &str,
     gvk: &Gvk,
@@ -68,6 +70,8 @@ fn walk(
         return Err(bad!("the definition of {name} is nested too deeply"));
     }
     for (property, schema) in properties {
+        // Definitions that refer to others twice are walked twice as often with each step down.
+        session.step(1)?;
         path.push(property.clone());
         let text = |key: &str| insensitive(schema, key).and_then(Value::as_str);
         let spec = |more: &[&str]| {
@@ -75,24 +79,24 @@ fn walk(
             FieldSpec { gvk: gvk.clone(), path: parts.join("/"), create: false }
         };
         if text("x-kubernetes-annotation").is_some() {
-            merge_one(&mut config.common_annotations, &spec(&[]))?;
+            merge_one(session, &mut config.common_annotations, &spec(&[]))?;
         }
         if text("x-kubernetes-label-selector").is_some() {
-            merge_one(&mut config.common_labels, &spec(&[]))?;
+            merge_one(session, &mut config.common_labels, &spec(&[]))?;
         }
         if text("x-kubernetes-identity").is_some() {
-            merge_one(&mut config.name_prefix, &spec(&[]))?;
+            merge_one(session, &mut config.name_prefix, &spec(&[]))?;
         }
         if let (Some(version), Some(kind)) =
             (text("x-kubernetes-object-ref-api-version"), text("x-kubernetes-object-ref-kind"))
         {
             let key = text("x-kubernetes-object-ref-name-key").unwrap_or("name");
             let target = Gvk { group: String::new(), version: version.to_owned(), kind: kind.to_owned() };
-            config.add_referrers(&Referrers { target, fields: vec![spec(&[key])] })?;
+            config.add_referrers(session, &Referrers { target, fields: vec![spec(&[key])] })?;
         }
         if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
             let reference = reference.to_owned();
-            walk(definitions, &reference, gvk, path, config)?;
+            walk(session, definitions, &reference, gvk, path, config)?;
         }
         path.pop();
     }

@@ -8,6 +8,7 @@ use sluice_manifest::yaml::Node;
 use crate::error::{Result, bad};
 use crate::id::{Gvk, ResId, split_api_version};
 use crate::node::{self, Shape};
+use crate::session::Session;
 
 /// One place to change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,7 +200,8 @@ fn refuse_list_step(name: &str) -> Result<()> {
 }
 
 /// Adds `spec` unless it is there; the same place must not be both created and not.
-pub(crate) fn merge_one(list: &mut Vec<FieldSpec>, spec: &FieldSpec) -> Result<()> {
+pub(crate) fn merge_one(session: &Session<'_>, list: &mut Vec<FieldSpec>, spec: &FieldSpec) -> Result<()> {
+    session.step(list.len())?;
     let known = list.iter().find(|known| known.path == spec.path && known.gvk.is_selected(&spec.gvk));
     if is_new(known, spec)? {
         list.push(spec.clone());
@@ -214,14 +216,22 @@ fn is_new(known: Option<&FieldSpec>, spec: &FieldSpec) -> Result<bool> {
     }
 }
 
+/// Counts what a copy of the fields takes.
+pub(crate) fn spend_on(session: &Session<'_>, fields: &[FieldSpec]) -> Result<()> {
+    session.spend(fields.len().saturating_mul(size_of::<FieldSpec>()))
+}
+
 /// Adds all of `more`.
-pub(crate) fn merge_all(list: &mut Vec<FieldSpec>, more: &[FieldSpec]) -> Result<()> {
+pub(crate) fn merge_all(session: &Session<'_>, list: &mut Vec<FieldSpec>, more: &[FieldSpec]) -> Result<()> {
+    session.step(list.len())?;
+    spend_on(session, more)?;
     let mut places: HashMap<String, Vec<usize>> = HashMap::with_capacity(list.len() + more.len());
     for (at, spec) in list.iter().enumerate() {
         places.entry(spec.path.clone()).or_default().push(at);
     }
     for spec in more {
         let same_path = places.get(&spec.path).map_or(&[][..], Vec::as_slice);
+        session.step(1 + same_path.len())?;
         let mut known = same_path.iter().filter_map(|at| list.get(*at));
         if is_new(known.find(|known| known.gvk.is_selected(&spec.gvk)), spec)? {
             places.entry(spec.path.clone()).or_default().push(list.len());

@@ -10,12 +10,18 @@ use crate::node;
 use crate::pattern::compile;
 use crate::session::Session;
 
-/// One `images` entry, ready to be applied.
+/// One `images` entry. Its pattern is compiled when it is applied and not kept: it may be much larger than its text.
 #[derive(Debug)]
 pub(crate) struct Images {
     image: Image,
-    name: Name,
     fields: Vec<FieldSpec>,
+}
+
+/// An entry and its pattern.
+pub(crate) struct Ready<'i> {
+    image: &'i Image,
+    fields: &'i [FieldSpec],
+    name: Name,
 }
 
 /// What an image must be called. The name goes into upstream's pattern as it is, unquoted.
@@ -45,6 +51,9 @@ impl Name {
         name.chars().all(same) && is_tag_and_digest(rest.as_str())
     }
 }
+
+/// Steps to compile a pattern takes.
+const COMPILING: usize = 1 << 12;
 
 const TAG_AND_DIGEST: &str = "(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
 
@@ -92,23 +101,32 @@ fn split(image: &str) -> (&str, &str, &str) {
 }
 
 impl Images {
-    pub(crate) fn new(image: &Image, fields: &[FieldSpec]) -> Result<Self> {
-        let name = Name::new(&image.name)?;
-        Ok(Self { image: image.clone(), name, fields: fields.to_vec() })
+    pub(crate) fn new(image: &Image, fields: Vec<FieldSpec>) -> Self {
+        Self { image: image.clone(), fields }
+    }
+
+    pub(crate) fn ready(&self, session: &Session<'_>) -> Result<Ready<'_>> {
+        let name = Name::new(&self.image.name)?;
+        if let Name::Pattern(_) = name {
+            session.step(COMPILING)?;
+        }
+        Ok(Ready { image: &self.image, fields: &self.fields, name })
     }
 
     /// How many fields are looked at beside the containers that are found anywhere.
     pub(crate) fn fields(&self) -> usize {
         self.fields.len()
     }
+}
 
+impl Ready<'_> {
     /// The new reference, or `None` when the entry is about another image.
     fn renamed(&self, reference: &str) -> Option<String> {
         if !self.name.matches(reference) {
             return None;
         }
         let (name, mut tag, mut digest) = split(reference);
-        let image = &self.image;
+        let image = self.image;
         let name = if image.new_name.is_empty() { name } else { &image.new_name };
         let longer;
         match (image.new_tag.is_empty(), image.digest.is_empty()) {

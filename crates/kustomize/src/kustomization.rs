@@ -36,6 +36,14 @@ pub(crate) struct Selector {
     pub(crate) label_selector: String,
 }
 
+impl Selector {
+    /// How much there is to compare an object with.
+    pub(crate) fn weight(&self) -> usize {
+        let values = |text: &str| text.bytes().filter(|byte| *byte == b',').count();
+        1 + values(&self.label_selector) + values(&self.annotation_selector)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PatchOptions {
@@ -118,6 +126,14 @@ pub(crate) struct Target {
     pub(crate) reject: Vec<Selector>,
     pub(crate) field_paths: Vec<String>,
     pub(crate) options: Option<FieldOptions>,
+}
+
+impl Target {
+    /// How much there is to do for an object.
+    pub(crate) fn weight(&self) -> usize {
+        let selectors = self.select.iter().chain(&self.reject).map(Selector::weight);
+        selectors.sum::<usize>() + self.field_paths.len()
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

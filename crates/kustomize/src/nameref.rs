@@ -170,6 +170,7 @@ pub(crate) fn fix(session: &Session<'_>, resources: &mut Resources, config: &Con
             Some(fields) => fields,
             None => chosen.entry(gvk).or_insert_with_key(choose),
         };
+        session.step(fields.len())?;
         if !fields.is_empty() {
             fix_one(session, resource, fields, &candidates)?;
         }

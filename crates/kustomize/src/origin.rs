@@ -2,7 +2,9 @@
 
 use sluice_manifest::yaml::{self, Node};
 
+use crate::error::Result;
 use crate::resource::{ORIGIN, Resource, TRANSFORMATIONS};
+use crate::session::Session;
 
 /// What configured a generator or transformer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -96,8 +98,10 @@ impl Origin {
     }
 
     /// Notes on every resource that this transformed it, or made it when nothing else is known.
-    pub(crate) fn note(&self, list: &mut [Resource]) {
+    pub(crate) fn note(&self, session: &Session<'_>, list: &mut [Resource]) -> Result<()> {
+        let size = self.to_text().len();
         for resource in list {
+            session.spend(size)?;
             if resource.annotation(ORIGIN).is_none() {
                 resource.annotate(ORIGIN, &self.to_text());
                 continue;
@@ -107,11 +111,17 @@ impl Origin {
                 Some(node) => node.items().map(<[_]>::to_vec).unwrap_or_default(),
                 None => Vec::new(),
             };
+            // All of them are read and written again.
+            session.step(NOTE.saturating_mul(entries.len()))?;
             entries.push(self.to_node());
             resource.annotate(TRANSFORMATIONS, &yaml::emit_node(&Node::sequence(entries)));
         }
+        Ok(())
     }
 }
+
+/// Steps it takes to read and write a note.
+const NOTE: usize = 16;
 
 fn parse(text: &str) -> Option<Node> {
     yaml::parse_documents(text, yaml::Limits::default()).ok()?.into_iter().next()

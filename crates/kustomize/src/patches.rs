@@ -204,7 +204,19 @@ pub(crate) fn apply_strategic(
     Ok(())
 }
 
+impl PatchEntry {
+    /// How much there is to compare an object with.
+    pub(crate) fn weight(&self) -> usize {
+        self.target.as_ref().map_or(1, Selector::weight)
+    }
+}
+
 impl JsonEntry {
+    /// How much there is to compare an object with.
+    pub(crate) fn weight(&self) -> usize {
+        self.target.weight()
+    }
+
     /// An entry as the configuration of its transformer, which has a name of its own for an inline patch.
     pub(crate) fn shown(patch: &Patch) -> String {
         let mut shown = serde_json::to_value(patch).unwrap_or_default();

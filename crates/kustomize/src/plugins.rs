@@ -162,7 +162,7 @@ pub(crate) fn configure(
             }
             "ImageTagTransformer" => {
                 let image: Image = read(value.get("imageTag"))?;
-                Transformer::Images(Box::new(Images::new(&image, &fields())?))
+                Transformer::Images(Box::new(Images::new(&image, fields())))
             }
             "ReplicaCountTransformer" => {
                 let replica: Replica = read(value.get("replica"))?;

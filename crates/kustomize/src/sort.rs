@@ -71,6 +71,7 @@ pub(crate) fn sort(
             Some(own) => {
                 let first: Vec<&str> = own.order_first.iter().map(String::as_str).collect();
                 let last: Vec<&str> = own.order_last.iter().map(String::as_str).collect();
+                session.step((first.len() + last.len()).saturating_mul(list.len()))?;
                 sort_legacy(list, &first, &last);
             }
         },

@@ -36,9 +36,9 @@ pub(crate) struct Accumulator {
 }
 
 impl Accumulator {
-    fn merge(&mut self, other: Accumulator) -> Result<()> {
+    fn merge(&mut self, session: &Session<'_>, other: Accumulator) -> Result<()> {
         self.resources.append_all(other.resources)?;
-        self.config = Config::union(&self.config, &other.config)?;
+        self.config = Config::union(session, &self.config, &other.config)?;
         self.vars.merge(&other.vars)
     }
 }
@@ -236,7 +236,8 @@ impl<'s, 'a> Target<'s, 'a> {
         }
         let own =
             self.accumulate().map_err(|e| e.wrap(format!("recursed accumulation of path '{shown}'")))?;
-        acc.merge(own).map_err(|error| error.wrap(format!("recursed merging from path '{shown}'")))
+        acc.merge(self.session, own)
+            .map_err(|error| error.wrap(format!("recursed merging from path '{shown}'")))
     }
 
     fn add_components(&self, mut acc: Accumulator) -> Result<Accumulator> {
@@ -259,7 +260,7 @@ impl<'s, 'a> Target<'s, 'a> {
                     .accumulate_on(acc)
                     .map_err(|e| e.wrap(format!("recursed accumulation of path '{shown}'")))?;
                 // Upstream merges the result into an empty accumulator.
-                let merged = acc.resources.check_distinct().and_then(|()| acc.config.settled());
+                let merged = acc.resources.check_distinct().and_then(|()| acc.config.settled(self.session));
                 acc.config = merged.map_err(|e| e.wrap(format!("recursed merging from path '{shown}'")))?;
                 Ok(acc)
             };
@@ -271,6 +272,7 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     fn add_config(&self, acc: &mut Accumulator) -> Result<()> {
+        let session = self.session;
         let mut config = self.defaults.clone();
         let mut own = Arc::new(Config::default());
         for path in &self.kustomization.configurations {
@@ -279,10 +281,10 @@ impl<'s, 'a> Target<'s, 'a> {
                 Config::from_json(value).map_err(|error| error.located(file.as_str(), None))
             });
             let more = more.map_err(self.asks(path))?;
-            own = Config::union(&own, &Arc::new(more)).map_err(self.asks(path))?;
+            own = Config::union(session, &own, &Arc::new(more)).map_err(self.asks(path))?;
         }
-        config = Config::union(&config, &own).map_err(self.sets("configurations"))?;
-        acc.config = Config::union(&acc.config, &config)
+        config = Config::union(session, &config, &own).map_err(self.sets("configurations"))?;
+        acc.config = Config::union(session, &acc.config, &config)
             .map_err(|error| error.wrap("merging config"))
             .map_err(self.sets("configurations"))?;
         for path in &self.kustomization.crds {
@@ -292,13 +294,13 @@ impl<'s, 'a> Target<'s, 'a> {
                 let definitions = self.session.parse_json(&file, &text, crds::read).map_err(|error| {
                     error.wrap(format!("unable to parse open API definition from '{path}'"))
                 })?;
-                crds::derive(&definitions, &mut derived)
+                crds::derive(session, &definitions, &mut derived)
             };
             load()
                 .map_err(|error| error.wrap(format!("loading CRDs [{}]", self.kustomization.crds.join(" "))))
                 .map_err(self.asks(path))?;
-            acc.config =
-                Config::union(&acc.config, &Arc::new(derived)).map_err(|error| error.wrap("merging CRDs"))?;
+            acc.config = Config::union(session, &acc.config, &Arc::new(derived))
+                .map_err(|error| error.wrap("merging CRDs"))?;
         }
         Ok(())
     }

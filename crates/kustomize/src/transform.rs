@@ -10,7 +10,7 @@ use crate::hash;
 use crate::history::is_note;
 use crate::id::{Gvk, ResId};
 use crate::images::Images;
-use crate::kustomization::{Replacement, Replica, Selector};
+use crate::kustomization::{Replacement, Replica, Selector, Target};
 use crate::node::{self, Manner, Shape};
 use crate::patches::{JsonEntry, PatchEntry, apply_strategic};
 use crate::replacement;
@@ -90,7 +90,9 @@ impl Transformer {
     fn entries(&self) -> usize {
         match self {
             Self::StrategicMerge(patches) => patches.len(),
-            Self::Patch(_) | Self::Json(_) | Self::Hash => 1,
+            Self::Patch(entry) => entry.weight(),
+            Self::Json(entry) => entry.weight(),
+            Self::Hash => 1,
             Self::Namespace { fields, .. }
             | Self::Prefix { fields, .. }
             | Self::Suffix { fields, .. }
@@ -99,7 +101,9 @@ impl Transformer {
             | Self::Replicas { fields, .. } => fields.len(),
             Self::Images(images) => images.fields(),
             Self::Replacement(list) => {
-                list.iter().map(|entry| 1 + entry.targets.as_ref().map_or(0, Vec::len)).sum()
+                let targets =
+                    |entry: &Replacement| entry.targets.iter().flatten().map(Target::weight).sum::<usize>();
+                list.iter().map(|entry| 1 + targets(entry)).sum()
             }
             Self::ValueAdd { targets, .. } => targets.len(),
         }
@@ -121,6 +125,7 @@ impl Transformer {
             Self::Json(entry) => entry.apply(session, resources),
             Self::Replicas { replica, fields } => set_replicas(resources, replica, fields),
             Self::Images(images) => {
+                let images = images.ready(session)?;
                 for resource in resources.list_mut() {
                     images.walk_object(session, &mut resource.node)?;
                 }

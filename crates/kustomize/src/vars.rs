@@ -130,6 +130,7 @@ impl Vars {
         let fields: Vec<(&FieldSpec, Vec<String>)> =
             fields.iter().map(|spec| (spec, split_path(&spec.path, '/'))).collect();
         for resource in resources.list_mut() {
+            session.step(fields.len())?;
             for (spec, parts) in &fields {
                 if applies(&resource.node, spec) {
                     visit_parts(&mut resource.node, spec, parts, Create::Nothing, &mut |at| {

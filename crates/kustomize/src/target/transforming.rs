@@ -5,6 +5,7 @@ use sluice_manifest::yaml;
 use super::{Accumulator, Cause, Target};
 use crate::config::{Config, label_fields};
 use crate::error::{Error, Result, bad};
+use crate::fieldspec::{FieldSpec, spend_on};
 use crate::images::Images;
 use crate::kustomization::Patch;
 use crate::origin::Origin;
@@ -42,7 +43,7 @@ impl Target<'_, '_> {
                 acc.resources.list_mut().iter_mut().for_each(Resource::settle_twins);
             }
             if let Some(origin) = origin {
-                origin.note(acc.resources.list_mut());
+                origin.note(self.session, acc.resources.list_mut())?;
             }
         }
         Ok(())
@@ -62,6 +63,7 @@ impl Target<'_, '_> {
     fn builtin_transformers(&self, config: &Config) -> Result<Vec<(Transformer, Cause<'_>)>> {
         let (session, loader, kustomization) = (self.session, &self.loader, &self.kustomization);
         let mut list = Vec::new();
+        let copy = |fields: &[FieldSpec]| spend_on(session, fields).map(|()| fields.to_vec());
         let trouble = |kind: &str, shown: &str| {
             let prefix = format!("trouble configuring builtin {kind} with config: `\n{shown}`");
             move |error: Error| if error.is_final() { error } else { error.wrap(&prefix) }
@@ -94,7 +96,7 @@ impl Target<'_, '_> {
             list.push((
                 Transformer::Namespace {
                     namespace: kustomization.namespace.clone(),
-                    fields: config.namespace.clone(),
+                    fields: copy(&config.namespace)?,
                     unset_only: false,
                     subjects: Subjects::DefaultOnly,
                 },
@@ -104,19 +106,19 @@ impl Target<'_, '_> {
         if !kustomization.name_prefix.is_empty() {
             let prefix = kustomization.name_prefix.clone();
             list.push((
-                Transformer::Prefix { prefix, fields: config.name_prefix.clone() },
+                Transformer::Prefix { prefix, fields: copy(&config.name_prefix)? },
                 Cause::Field("namePrefix"),
             ));
         }
         if !kustomization.name_suffix.is_empty() {
             let suffix = kustomization.name_suffix.clone();
             list.push((
-                Transformer::Suffix { suffix, fields: config.name_suffix.clone() },
+                Transformer::Suffix { suffix, fields: copy(&config.name_suffix)? },
                 Cause::Field("nameSuffix"),
             ));
         }
         for label in &kustomization.labels {
-            let fields = label_fields(label, config)
+            let fields = label_fields(session, label, config)
                 .map_err(|error| error.wrap("failed to merge labels"))
                 .map_err(self.sets("labels"))?;
             list.push((Transformer::Labels { labels: label.pairs.clone(), fields }, Cause::Field("labels")));
@@ -124,14 +126,14 @@ impl Target<'_, '_> {
         if !kustomization.labels.is_empty() || !kustomization.common_labels.is_empty() {
             let labels = kustomization.common_labels.clone();
             list.push((
-                Transformer::Labels { labels, fields: config.common_labels.clone() },
+                Transformer::Labels { labels, fields: copy(&config.common_labels)? },
                 Cause::Field("commonLabels"),
             ));
         }
         if !kustomization.common_annotations.is_empty() {
             let annotations = kustomization.common_annotations.clone();
             list.push((
-                Transformer::Annotations { annotations, fields: config.common_annotations.clone() },
+                Transformer::Annotations { annotations, fields: copy(&config.common_annotations)? },
                 Cause::Field("commonAnnotations"),
             ));
         }
@@ -144,11 +146,11 @@ impl Target<'_, '_> {
         }
         for replica in &kustomization.replicas {
             let transformer =
-                Transformer::Replicas { replica: replica.clone(), fields: config.replicas.clone() };
+                Transformer::Replicas { replica: replica.clone(), fields: copy(&config.replicas)? };
             list.push((transformer, Cause::Word(&replica.name)));
         }
         for image in &kustomization.images {
-            let images = Images::new(image, &config.images).map_err(self.asks(&image.name))?;
+            let images = Images::new(image, copy(&config.images)?);
             list.push((Transformer::Images(Box::new(images)), Cause::Word(&image.name)));
         }
         if !kustomization.replacements.is_empty() {

@@ -142,8 +142,17 @@ fn dump(node: &Node, out: &mut String) {
         out.push(']');
     }
     let made = node.line == 0;
+    let remarks = node.remarks.as_deref();
+    for (name, text) in [
+        (",\"HeadComment\":", remarks.map(|remarks| &remarks.head)),
+        (",\"LineComment\":", remarks.map(|remarks| &remarks.line)),
+        (",\"FootComment\":", remarks.map(|remarks| &remarks.foot)),
+    ] {
+        out.push_str(name);
+        gojson::quote_into(out, text.map_or("", String::as_str));
+    }
     out.push_str(&format!(
-        ",\"HeadComment\":\"\",\"LineComment\":\"\",\"FootComment\":\"\",\"Line\":{},\"Column\":{}}}",
+        ",\"Line\":{},\"Column\":{}}}",
         if made { 0 } else { node.line },
         if made { 0 } else { node.column }
     ));

@@ -46,15 +46,16 @@ const LONGEST: usize = 4_000;
 
 /// Merges `patch` into `target`. `None` when the patch deletes the whole object.
 ///
-/// With `quotes`, text that other readers would take for something else is quoted wherever the merge passes.
-pub(crate) fn merge(target: Node, patch: &Node, schemas: &Schemas, quotes: bool) -> Result<Option<Node>> {
-    let merged = Walk { schemas, quotes }.pair(Some(target), Some(patch.clone()), None)?;
+/// With `exact`, what only some hashes tell is done as well: text that other readers would take for something else
+/// is quoted wherever the merge passes, and comments of the patch take the place of the target's.
+pub(crate) fn merge(target: Node, patch: &Node, schemas: &Schemas, exact: bool) -> Result<Option<Node>> {
+    let merged = Walk { schemas, exact }.pair(Some(target), Some(patch.clone()), None)?;
     Ok(merged.into_node().filter(|node| !node.is_null()))
 }
 
 struct Walk<'a> {
     schemas: &'a Schemas,
-    quotes: bool,
+    exact: bool,
 }
 
 fn directive_of(text: &str) -> Result<Directive> {
@@ -116,7 +117,7 @@ fn wrong_kind(node: &Node, expected: Shape) -> Result<()> {
 
 impl<'a> Walk<'a> {
     fn quote(&self, node: &mut Node) {
-        if self.quotes {
+        if self.exact {
             node::guard(node);
         }
     }
@@ -175,6 +176,11 @@ impl<'a> Walk<'a> {
             return Ok(Outcome::Gone);
         }
         let mut origin = origin;
+        if self.exact
+            && let Some(remarks) = origin.as_ref().and_then(|patch| patch.remarks.as_ref())
+        {
+            dest.remarks.get_or_insert_default().replace_with(remarks);
+        }
         if let Some(patch) = origin.as_mut() {
             match map_directive(patch)? {
                 Directive::Merge => {}

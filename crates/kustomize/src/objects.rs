@@ -1,6 +1,6 @@
 //! What has to hold for the objects of a text.
 
-use sluice_manifest::yaml::{Node, NodeValue};
+use sluice_manifest::yaml::Node;
 
 use crate::error::{Result, bad};
 use crate::node;
@@ -8,20 +8,6 @@ use crate::node;
 /// Whether the text was cut into several documents, be they empty.
 pub(crate) fn has_separator(text: &str) -> bool {
     text.match_indices("\n---").any(|(at, _)| text.get(at + 4..).is_some_and(|rest| rest.contains('\n')))
-}
-
-pub(crate) fn shift_lines(node: &mut Node, by: u32) {
-    node.line = node.line.saturating_sub(by);
-    match &mut node.value {
-        NodeValue::Scalar { .. } => {}
-        NodeValue::Sequence(items) => items.iter_mut().for_each(|item| shift_lines(item, by)),
-        NodeValue::Mapping(pairs) => {
-            for (key, value) in pairs {
-                shift_lines(key, by);
-                shift_lines(value, by);
-            }
-        }
-    }
 }
 
 pub(crate) fn check_objects(nodes: Vec<Node>, mut keep: impl FnMut(Node)) -> Result<()> {

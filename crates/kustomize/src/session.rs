@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result, bad};
 use crate::id::{Gvk, split_api_version};
 use crate::loader::Loader;
 use crate::node;
-use crate::objects::{check_objects, has_separator, shift_lines};
+use crate::objects::{check_objects, has_separator};
 use crate::options::{OpenApi, Options, Warning};
 use crate::resource::Resource;
 use crate::schema::{Schemas, Standing};
@@ -41,6 +41,8 @@ pub(crate) struct Session<'a> {
     steps: Cell<usize>,
     held: Cell<usize>,
     twins: Cell<u32>,
+    /// Whether comments are wanted, since an object was met whose name depends on them.
+    remarked: Cell<bool>,
     pub(crate) warnings: RefCell<Vec<Warning>>,
     pub(crate) schemas: RefCell<Arc<Schemas>>,
     /// Whether some kustomization chose a schema already.
@@ -67,6 +69,7 @@ impl<'a> Session<'a> {
             steps: Cell::new(0),
             held: Cell::new(0),
             twins: Cell::new(1),
+            remarked: Cell::new(false),
             warnings: RefCell::default(),
             schemas: RefCell::default(),
             schema_chosen: Cell::new(false),
@@ -336,22 +339,12 @@ impl<'a> Session<'a> {
 
     /// The objects a text holds.
     pub(crate) fn parse_objects(&self, text: &str) -> Result<Vec<Node>> {
-        let mut nodes = yaml::parse_stream(text, self.yaml_limits()).map_err(malformed)?;
+        // Some hashes are taken over places and comments.
         if text.contains("needsHashSuffix") {
-            // Some hashes are taken over positions, which upstream counts within each document.
-            let separators: Vec<u32> = (1..)
-                .zip(text.lines())
-                .filter(|(_, line)| line.starts_with("---"))
-                .map(|(number, _)| number)
-                .collect();
-            for node in &mut nodes {
-                let before = separators.partition_point(|line| *line < node.line);
-                shift_lines(
-                    node,
-                    before.checked_sub(1).and_then(|at| separators.get(at)).map_or(0, |at| *at),
-                );
-            }
+            self.remarked.set(true);
         }
+        let read = if self.remarked.get() { yaml::parse_remarked } else { yaml::parse_stream };
+        let mut nodes = read(text, self.yaml_limits()).map_err(malformed)?;
         if let [only] = &mut nodes[..]
             && matches!(node::key_text(only, "kind"), "List" | "ResourceList")
             && (only.get("items").is_some() || only.get("functionConfig").is_some())

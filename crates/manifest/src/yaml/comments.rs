@@ -19,6 +19,8 @@ pub(super) struct Found<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Around {
     pub(super) head: Vec<String>,
+    /// As `head`, with an empty text for every gap behind a group.
+    spaced_head: Vec<String>,
     pub(super) line: Option<String>,
     /// After the dash of an element that starts on another line.
     pub(super) dash: Option<String>,
@@ -47,6 +49,20 @@ pub struct Comments {
     around: HashMap<Spot, Around>,
     /// Names of anchors, by [`Node::spot`].
     pub(super) anchors: HashMap<(u32, u32, u8), String>,
+}
+
+/// What stands around comments that have lines of their own.
+struct Gaps {
+    /// Whether an empty line is above.
+    before: bool,
+    /// Whether an empty line is below.
+    after: bool,
+    /// Whether the document was begun with `---` above.
+    explicit: bool,
+    /// Whether other comments stand between these and the entry before.
+    follows: bool,
+    /// Where the next comments start, if they come before the next entry.
+    next_comment: Option<u32>,
 }
 
 struct Entry {
@@ -91,6 +107,48 @@ fn collect(node: &Node, lines: &[&str], parent: Option<usize>, entries: &mut Vec
     }
 }
 
+/// What a comment belongs to that is set back and stands apart from what follows: the entry before that one, in
+/// the same mapping. It is lost before an element between brackets.
+fn beyond(next: usize, entries: &[Entry]) -> Option<usize> {
+    let inner = entries.get(next + 1).filter(|inner| inner.parent == Some(next));
+    let next = match inner {
+        Some(inner) if entries[next].spot.is_element && inner.flow => return None,
+        Some(_) if entries[next].spot.is_element => next + 1,
+        _ => next,
+    };
+    if entries[next].spot.is_element {
+        return Some(next);
+    }
+    let is_sibling = |entry: &Entry| entry.parent == entries[next].parent && !entry.spot.is_element;
+    Some(entries[..next].iter().rposition(is_sibling).unwrap_or(next))
+}
+
+/// What a comment at the end of a document belongs to: the entry around the last one that starts in its column.
+fn around_end(last: usize, column: u32, entries: &[Entry]) -> usize {
+    let mut above = Some(last);
+    while let Some(at) = above.filter(|at| entries[*at].column != column) {
+        above = entries[at].parent;
+    }
+    above.unwrap_or(last)
+}
+
+/// Adds comments to a node.
+fn note(node: &mut Node, head: &[String], line: Option<&String>, foot: &[String]) {
+    if head.is_empty() && line.is_none() && foot.is_empty() {
+        return;
+    }
+    let remarks = node.remarks.get_or_insert_default();
+    if !head.is_empty() {
+        remarks.head = head.join("\n");
+    }
+    if let Some(line) = line {
+        remarks.line.clone_from(line);
+    }
+    if !foot.is_empty() {
+        remarks.foot = foot.join("\n");
+    }
+}
+
 impl Comments {
     /// Finds out what the comments of a document belong to.
     pub(super) fn attach(document: &Node, text: &str, found: &[Found<'_>]) -> Self {
@@ -107,6 +165,7 @@ impl Comments {
             line.trim_start().starts_with('#')
         };
         let mut rest = found;
+        let mut group_end = None;
         while let Some((first, others)) = rest.split_first() {
             if !stands_alone(first) {
                 comments.beside(first, &lines, &entries);
@@ -121,12 +180,21 @@ impl Comments {
             rest = left;
             let last = first.line + more as u32;
             let texts: Vec<String> = group.iter().map(|comment| comment.text.to_owned()).collect();
-            comments.above_or_below(
-                &texts,
-                first,
-                (is_blank(first.line.saturating_sub(1)), is_blank(last + 1)),
-                &entries,
-            );
+            let next_entry = entries.iter().find(|entry| entry.spot.line > last);
+            let next_comment = rest.first().filter(|next| {
+                stands_alone(next) && next_entry.is_none_or(|entry| next.line < entry.spot.line)
+            });
+            let gaps = Gaps {
+                before: is_blank(first.line.saturating_sub(1)),
+                after: is_blank(last + 1),
+                explicit: lines.iter().take(first.line as usize).any(|line| line.starts_with("---")),
+                follows: group_end.is_some_and(|end| {
+                    !entries.iter().any(|e| e.spot.line > end && e.spot.line < first.line)
+                }),
+                next_comment: next_comment.map(|next| next.column),
+            };
+            comments.above_or_below(&texts, first, &gaps, &entries);
+            group_end = Some(last);
         }
         comments
     }
@@ -155,30 +223,74 @@ impl Comments {
     }
 
     /// Comments on lines of their own, before what follows or after what they follow.
-    fn above_or_below(
-        &mut self,
-        texts: &[String],
-        first: &Found<'_>,
-        (blank_before, blank_after): (bool, bool),
-        entries: &[Entry],
-    ) {
-        let before = entries.iter().rposition(|entry| entry.spot.line < first.line);
-        let next = entries.iter().find(|entry| entry.spot.line > first.line);
-        // The innermost of the entries around the one before that starts in the same column.
-        let mut above = before;
-        while let Some(at) = above.filter(|at| entries[*at].column != first.column) {
-            above = entries[at].parent;
-        }
-        let above = above.map(|at| &entries[at]);
-        let is_foot = match next {
-            None => !blank_before,
-            Some(next) => above.is_some() && (first.column > next.column || (blank_after && !blank_before)),
-        };
-        match (above.filter(|_| is_foot), next) {
-            (Some(above), _) => self.around.entry(above.spot).or_default().foot.extend_from_slice(texts),
+    fn above_or_below(&mut self, texts: &[String], first: &Found<'_>, gaps: &Gaps, entries: &[Entry]) {
+        let before = entries.iter().rposition(|entry| entry.spot.line < first.line && !entry.flow);
+        let next = entries.iter().position(|entry| entry.spot.line > first.line);
+        let mut is_lost = false;
+        let foot = before.and_then(|before| {
+            let indent = entries[before].column;
+            let dedented = first.column < indent;
+            let opens = next.is_some_and(|next| entries[next].parent == Some(before));
+            let directly = !gaps.before && !gaps.follows && !opens;
+            if (gaps.after || next.is_none()) && !gaps.before && (directly || dedented) {
+                let owner = match next {
+                    Some(next) if dedented => beyond(next, entries),
+                    None => Some(around_end(before, first.column, entries)),
+                    Some(_) => Some(before),
+                };
+                is_lost = owner.is_none();
+                return owner;
+            }
+            let column = gaps.next_comment.or(next.map(|next| entries[next].column))?;
+            // What follows another comment is no longer beside the entry before.
+            let owner = if gaps.follows { around_end(before, first.column, entries) } else { before };
+            (column < indent && column != first.column).then_some(owner)
+        });
+        match (foot, next) {
+            _ if is_lost => {}
+            (Some(foot), _) => {
+                self.around.entry(entries[foot].spot).or_default().foot.extend_from_slice(texts)
+            }
             (None, None) => self.foot.extend_from_slice(texts),
-            (None, Some(_)) if before.is_none() && blank_after => self.head.extend_from_slice(texts),
-            (None, Some(next)) => self.around.entry(next.spot).or_default().head.extend_from_slice(texts),
+            (None, Some(_)) if before.is_none() && gaps.after && !gaps.explicit => {
+                self.head.extend_from_slice(texts);
+            }
+            (None, Some(next)) => {
+                let around = self.around.entry(entries[next].spot).or_default();
+                around.head.extend_from_slice(texts);
+                around.spaced_head.extend_from_slice(texts);
+                around.spaced_head.extend(gaps.after.then(String::new));
+            }
+        }
+    }
+
+    /// Puts the comments into the nodes go-yaml would put them in.
+    pub(super) fn remark(&self, node: &mut Node) {
+        match &mut node.value {
+            NodeValue::Scalar { .. } => {}
+            NodeValue::Sequence(items) => {
+                for item in items {
+                    self.remark(item);
+                    let Some(around) = self.around(Spot::of(item, true)) else { continue };
+                    note(item, &around.spaced_head, around.line.as_ref(), &around.foot);
+                    if let Some(dash) = &around.dash {
+                        let first = item.pairs_mut().and_then(|pairs| pairs.first_mut());
+                        match first {
+                            Some((key, _)) => note(key, std::slice::from_ref(dash), None, &[]),
+                            None => note(item, std::slice::from_ref(dash), None, &[]),
+                        }
+                    }
+                }
+            }
+            NodeValue::Mapping(pairs) => {
+                for (key, value) in pairs {
+                    self.remark(value);
+                    let Some(around) = self.around(Spot::of(key, false)) else { continue };
+                    note(key, &around.spaced_head, None, &around.foot);
+                    let is_block = !value.is_scalar() && !value.flow;
+                    note(if is_block { key } else { value }, &[], around.line.as_ref(), &[]);
+                }
+            }
         }
     }
 

@@ -26,9 +26,9 @@ pub use float::{go_g as float_shown, go_g32 as float_text};
 pub use json::{to_json, to_json_into};
 pub use key_order::natural_order;
 pub use limits::{Error, Limits};
-pub use node::{Node, NodeValue, Style, Tag, Text};
+pub use node::{Node, NodeValue, Remarks, Style, Tag, Text};
 pub use parse::{
-    parse_commented, parse_documents, parse_stream, parse_v2_json, parse_v2_stream, parse_v2_strict,
-    read_text,
+    parse_commented, parse_documents, parse_remarked, parse_stream, parse_v2_json, parse_v2_stream,
+    parse_v2_strict, read_text,
 };
 pub use reread::reread;

@@ -66,6 +66,28 @@ pub enum NodeValue {
     Mapping(Vec<(Node, Node)>),
 }
 
+/// Comments as go-yaml keeps them with a node, several lines in one text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Above.
+    pub head: String,
+    /// Beside.
+    pub line: String,
+    /// Below.
+    pub foot: String,
+}
+
+impl Remarks {
+    /// Takes over what others have to say.
+    pub fn replace_with(&mut self, other: &Self) {
+        let pairs =
+            [(&mut self.head, &other.head), (&mut self.line, &other.line), (&mut self.foot, &other.foot)];
+        for (mine, theirs) in pairs.into_iter().filter(|(_, theirs)| !theirs.is_empty()) {
+            mine.clone_from(theirs);
+        }
+    }
+}
+
 /// One node of a document. Equality ignores position and style.
 #[derive(Clone)]
 pub struct Node {
@@ -80,6 +102,8 @@ pub struct Node {
     pub tagged: bool,
     /// Whether a mapping lost all it held; Go tells that from one that never held anything.
     pub emptied: bool,
+    /// The comments around it, where they were asked for.
+    pub remarks: Option<Box<Remarks>>,
     /// Line of the first character, from 1; 0 for made nodes.
     pub line: u32,
     /// Column of the first character, from 1; 0 for made nodes.
@@ -88,7 +112,7 @@ pub struct Node {
 
 impl Node {
     fn made(value: NodeValue, tag: Tag) -> Self {
-        Self { value, tag, flow: false, tagged: false, emptied: false, line: 0, column: 0 }
+        Self { value, tag, flow: false, tagged: false, emptied: false, remarks: None, line: 0, column: 0 }
     }
 
     fn scalar(text: impl Into<Text>, style: Style, tag: Tag) -> Self {

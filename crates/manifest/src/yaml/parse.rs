@@ -15,6 +15,18 @@ use super::{decode, limits};
 /// # Errors
 /// What is not YAML, and what passes a bound of `limits`.
 pub fn parse_stream(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
+    parse_parts(text, false, limits)
+}
+
+/// As [`parse_stream`], with the comments in the nodes and all lines counted from the start of their document.
+///
+/// # Errors
+/// As there.
+pub fn parse_remarked(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
+    parse_parts(text, true, limits)
+}
+
+fn parse_parts(text: &str, remarked: bool, limits: Limits) -> Result<Vec<Node>, Error> {
     check_size(text, limits)?;
     let normal;
     let text = if text.contains("\r\n") {
@@ -29,8 +41,16 @@ pub fn parse_stream(text: &str, limits: Limits) -> Result<Vec<Node>, Error> {
     for part in split(text)? {
         let part = part.strip_prefix('\u{feff}').unwrap_or(part);
         check_characters(part).map_err(|error| error.below(lines_before))?;
-        let mut composer = Composer::new(part, Dialect::V3, left, lines_before);
-        if let Some(node) = composer.next_document()?.filter(|n| !n.is_null()) {
+        let before = if remarked { 0 } else { lines_before };
+        let mut composer = Composer::new(part, Dialect::V3, left, before);
+        if remarked {
+            composer.keep_layout(true);
+        }
+        if let Some(mut node) = composer.next_document()?.filter(|n| !n.is_null()) {
+            if remarked {
+                let found = composer.comments(part);
+                Comments::attach(&node, part, &found).remark(&mut node);
+            }
             nodes.push(node);
             if nodes.len() > limits.documents {
                 return Err(Error::Limit { what: "number of documents", limit: limits.documents });

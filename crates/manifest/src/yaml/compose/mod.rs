@@ -240,7 +240,16 @@ impl<'a> Composer<'a> {
         }
         self.made.add(Size { nodes: 1, bytes: text + name }, self.limits)?;
         let line = self.line_offset.saturating_add(start.line).saturating_add(1);
-        Ok(Node { value, tag, flow, tagged: false, emptied: false, line, column: start.column + 1 })
+        Ok(Node {
+            value,
+            tag,
+            flow,
+            tagged: false,
+            emptied: false,
+            remarks: None,
+            line,
+            column: start.column + 1,
+        })
     }
 
     /// What stands where nothing is written.

@@ -45,8 +45,7 @@ impl Config {
     }
 
     fn built_in() -> Self {
-        let mut common_labels = tables::specs(tables::SELECTORS);
-        common_labels.extend(tables::specs(tables::LABELS));
+        let common_labels = tables::common_labels();
         let sorted = |mut specs: Vec<FieldSpec>| {
             specs.sort_by_cached_key(|spec| sort_key(&spec.gvk));
             specs

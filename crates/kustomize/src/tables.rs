@@ -147,6 +147,22 @@ pub(crate) const REPLICAS: &[Row] = &[
     ("", "", "StatefulSet", "spec/replicas", true),
 ];
 
+/// Selectors and labels in the order upstream's sorting leaves them in: it decides the order in which fields
+/// are created, and that the hashes of some kinds.
+pub(crate) fn common_labels() -> Vec<FieldSpec> {
+    let (mut labels, last): (Vec<_>, Vec<_>) = specs(LABELS).into_iter().partition(|spec| {
+        spec.path != "spec/template/metadata/labels"
+            || !matches!(spec.gvk.kind.as_str(), "Job" | "StatefulSet")
+    });
+    let (first, selectors): (Vec<_>, Vec<_>) = specs(SELECTORS)
+        .into_iter()
+        .partition(|spec| spec.gvk.kind == "StatefulSet" && spec.path == "spec/selector/matchLabels");
+    labels.splice(0..0, first);
+    labels.extend(selectors);
+    labels.extend(last);
+    labels
+}
+
 pub(crate) fn specs(rows: &[Row]) -> Vec<FieldSpec> {
     rows.iter()
         .map(|(group, version, kind, path, create)| FieldSpec::new(group, version, kind, path, *create))

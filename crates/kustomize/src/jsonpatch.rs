@@ -278,6 +278,18 @@ fn copy(document: &mut Value, operation: &Operation, copied: &mut usize) -> Resu
 const NODE: usize = std::mem::size_of::<Value>();
 const LEAF: usize = 11 * (NODE + std::mem::size_of::<String>());
 
+/// How many nodes are put into an object.
+pub(crate) fn nodes(operations: &[Operation]) -> usize {
+    fn count(value: &Value) -> usize {
+        match value {
+            Value::Array(list) => 1 + list.iter().map(count).sum::<usize>(),
+            Value::Object(map) => 1 + map.values().map(|value| 1 + count(value)).sum::<usize>(),
+            _ => 1,
+        }
+    }
+    operations.iter().filter_map(|operation| operation.value.as_ref()).map(count).sum()
+}
+
 fn weight(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + NODE,

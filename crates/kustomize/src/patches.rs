@@ -27,7 +27,7 @@ pub(crate) struct PatchEntry {
     content: Content,
     target: Option<Selector>,
     source: String,
-    /// Bytes of its text.
+    /// Bytes of its text, or about what its nodes take if that is more.
     size: usize,
 }
 
@@ -36,9 +36,12 @@ pub(crate) struct PatchEntry {
 pub(crate) struct JsonEntry {
     operations: Vec<Operation>,
     target: Selector,
-    /// Bytes of its text.
+    /// Bytes of its text, or about what its nodes take if that is more.
     size: usize,
 }
+
+/// Bytes a node takes at least.
+const NODE: usize = 32;
 
 fn decode_json(session: &Session<'_>, text: &str) -> Result<Vec<Operation>> {
     if text.is_empty() {
@@ -98,7 +101,13 @@ impl PatchEntry {
             }
             (Err(_), Ok(operations)) => Content::Json(operations),
         };
-        Ok(Self { content, target: patch.target.clone(), source, size: text.len() })
+        let nodes: usize = match &content {
+            Content::Strategic(patches) => patches.iter().map(|patch| node::count(&patch.node)).sum(),
+            Content::Json(operations) => jsonpatch::nodes(operations),
+            Content::Nothing => 0,
+        };
+        let size = text.len().max(nodes * NODE);
+        Ok(Self { content, target: patch.target.clone(), source, size })
     }
 
     pub(crate) fn apply(&self, session: &Session<'_>, resources: &mut Resources) -> Result<()> {
@@ -251,7 +260,8 @@ impl JsonEntry {
         if operations.is_empty() {
             return Err(bad!("patch appears to be empty; file={}, JsonOp={text}", patch.path));
         }
-        Ok(Self { operations, target, size: text.len() })
+        let size = text.len().max(jsonpatch::nodes(&operations) * NODE);
+        Ok(Self { operations, target, size })
     }
 
     pub(crate) fn apply(&self, session: &Session<'_>, resources: &mut Resources) -> Result<()> {

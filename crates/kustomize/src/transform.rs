@@ -123,7 +123,7 @@ impl Transformer {
             Self::Labels { labels, fields } => set_entries(session, resources, labels, fields),
             Self::Annotations { annotations, fields } => set_entries(session, resources, annotations, fields),
             Self::Json(entry) => entry.apply(session, resources),
-            Self::Replicas { replica, fields } => set_replicas(resources, replica, fields),
+            Self::Replicas { replica, fields } => set_replicas(session, resources, replica, fields),
             Self::Images(images) => {
                 let images = images.ready(session)?;
                 for resource in resources.list_mut() {
@@ -180,7 +180,6 @@ fn set_namespaces(
     if namespace.is_empty() {
         return Ok(());
     }
-    session.spend(namespace.len().saturating_mul(resources.len()))?;
     let mut present: HashMap<ResId, usize> = HashMap::with_capacity(resources.len());
     for resource in resources.list() {
         *present.entry(resource.id()).or_default() += 1;
@@ -220,6 +219,7 @@ fn set_namespace(
         if unset_only && at.text().is_some_and(|text| !at.is_null() && !text.is_empty()) {
             return Ok(());
         }
+        session.spend(namespace.len())?;
         set_text(at, namespace, Tag::Str)
     };
     let api_version = node::key_text(object, "apiVersion").to_owned();
@@ -266,6 +266,10 @@ fn set_namespace(
                 && spec.path == "subjects/namespace"
                 && matches!(spec.gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding"));
         if !hard_coded {
+            let mut set = |at: &mut Node| {
+                session.spend(if at.text().is_some_and(str::is_empty) { made(spec) } else { 0 })?;
+                set(at)
+            };
             visit(object, spec, Create::Text, &mut set).map_err(|error| {
                 let words = error.message();
                 if words.contains("wrong node kind: ") && !words.contains("but got ScalarNode") {
@@ -310,13 +314,19 @@ fn rename(
             }
             visit(&mut resource.node, spec, Create::Scalar, &mut |at| {
                 let Some(text) = at.text() else { return Err(node::wrong_kind(at, Shape::Scalar)) };
-                session.spend(affix.len())?;
+                session.spend(affix.len() + if text.is_empty() { made(spec) } else { 0 })?;
                 let text = if front { format!("{affix}{text}") } else { format!("{text}{affix}") };
                 node::set_scalar(at, text)
             })?;
         }
     }
     Ok(())
+}
+
+/// Bytes a field takes that is made where there was none.
+fn made(spec: &FieldSpec) -> usize {
+    let nodes = 1 + spec.path.matches('/').count();
+    spec.path.len() + nodes * 2 * size_of::<Node>()
 }
 
 pub(crate) fn set_entries(
@@ -329,7 +339,6 @@ pub(crate) fn set_entries(
         return Ok(());
     }
     let weight: usize = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
-    session.spend(weight.saturating_mul(resources.len()))?;
     let fields: Vec<(&FieldSpec, Vec<String>)> =
         fields.iter().map(|spec| (spec, split_path(&spec.path, '/'))).collect();
     let brings_notes = entries.keys().any(|key| is_note(key));
@@ -349,6 +358,8 @@ pub(crate) fn set_entries(
                 if !at.is_mapping() {
                     return Err(node::wrong_kind(at, Shape::Mapping));
                 }
+                let is_new = at.pairs().is_none_or(<[_]>::is_empty);
+                session.spend(weight + if is_new { made(spec) } else { 0 })?;
                 for ((key, value), number) in entries.iter().zip(numbers.clone()) {
                     let mut value = Node::string(value.as_str());
                     node::make_twin(&mut value, number);
@@ -369,7 +380,12 @@ pub(crate) fn set_entries(
     Ok(())
 }
 
-fn set_replicas(resources: &mut Resources, replica: &Replica, fields: &[FieldSpec]) -> Result<()> {
+fn set_replicas(
+    session: &Session<'_>,
+    resources: &mut Resources,
+    replica: &Replica,
+    fields: &[FieldSpec],
+) -> Result<()> {
     let count = replica.count.to_string();
     let mut found = false;
     let places = resources.places(&replica.name);
@@ -380,7 +396,10 @@ fn set_replicas(resources: &mut Resources, replica: &Replica, fields: &[FieldSpe
                     return Ok(());
                 }
                 found = true;
-                visit(&mut resource.node, spec, Create::Number, &mut |at| set_text(at, &count, Tag::Int))
+                visit(&mut resource.node, spec, Create::Number, &mut |at| {
+                    session.spend(made(spec))?;
+                    set_text(at, &count, Tag::Int)
+                })
             })?;
         }
     }
@@ -420,13 +439,14 @@ fn add_value(
             continue;
         }
         if target.field == "metadata/namespace" {
-            session.spend(value.len())?;
             set_namespace(session, &mut resource.node, value, &[], false, Subjects::DefaultOnly)?;
             continue;
         }
         crate::path::visit(&mut resource.node, &parts, Some(Shape::Scalar), &mut |at| {
             let Some(text) = at.text() else { return Err(node::wrong_kind(at, Shape::Scalar)) };
-            session.spend(value.len())?;
+            let place =
+                if text.is_empty() { target.field.len() + parts.len() * 2 * size_of::<Node>() } else { 0 };
+            session.spend(value.len() + place)?;
             let new = match target.position {
                 0 => value.to_owned(),
                 position => insert_part(text, position - 1, value),

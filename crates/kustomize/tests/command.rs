@@ -52,6 +52,51 @@ fn a_link_does_not_lead_out_of_the_directory_of_its_kustomization() {
 }
 
 #[test]
+fn links_of_every_kind_are_followed_before_it_is_asked_where_they_lead() {
+    let dir = scratch("kinds-of-links");
+    let app = dir.join("app");
+    fs::create_dir_all(dir.join("elsewhere")).unwrap();
+    fs::create_dir_all(app.join("below")).unwrap();
+    fs::write(dir.join("elsewhere/a.yaml"), OBJECT).unwrap();
+    fs::write(app.join("inside.yaml"), OBJECT).unwrap();
+    fs::write(app.join("below/a.yaml"), OBJECT).unwrap();
+    let outside = dir.join("outside.yaml");
+    let links = [
+        ("absolute.yaml", outside.to_str().unwrap(), Some("security; file")),
+        ("far.yaml", "/etc/hostname", Some("security; file")),
+        ("first.yaml", "second.yaml", Some("security; file")),
+        ("second.yaml", "third.yaml", Some("security; file")),
+        ("third.yaml", "../outside.yaml", Some("security; file")),
+        ("directory", "../elsewhere", Some("security; file")),
+        ("away", "directory", Some("security; file")),
+        ("dangling.yaml", "none.yaml", Some("no such file or directory")),
+        ("dangling-outside.yaml", "../none.yaml", Some("no such file or directory")),
+        ("round.yaml", "below/../inside.yaml", None),
+        ("there-and-back.yaml", "../app/inside.yaml", None),
+        ("inner", "below", None),
+    ];
+    for (name, target, _) in links {
+        symlink(target, app.join(name)).unwrap();
+    }
+    symlink(app.join("inside.yaml"), app.join("absolute-inside.yaml")).unwrap();
+    for (name, _, refused) in links.into_iter().chain([("absolute-inside.yaml", "", None)]) {
+        let entry = if name.ends_with(".yaml") { name.to_owned() } else { format!("{name}/a.yaml") };
+        fs::write(app.join("kustomization.yaml"), format!("resources: [{entry}]")).unwrap();
+        let (success, text) = run(&app, &[]);
+        match refused {
+            None => assert!(success, "{entry}: {text}"),
+            Some(why) => assert!(!success && text.contains(why), "{entry}: {text}"),
+        }
+    }
+    // The directory that is built may itself be reached by a link.
+    symlink("app", dir.join("link")).unwrap();
+    fs::write(app.join("kustomization.yaml"), "resources: [inside.yaml]").unwrap();
+    assert!(run(&dir.join("link"), &[]).0);
+    fs::write(app.join("kustomization.yaml"), "resources: [third.yaml]").unwrap();
+    assert!(run(&dir.join("link"), &[]).1.contains("security; file"));
+}
+
+#[test]
 fn links_in_a_ring_are_refused() {
     let dir = scratch("ring");
     let app = dir.join("app");

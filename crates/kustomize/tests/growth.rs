@@ -221,16 +221,68 @@ fn fields_are_counted_for_each_entry_that_takes_a_copy() {
 }
 
 #[test]
+fn what_is_made_in_every_field_of_an_object_is_counted() {
+    let long = "x".repeat(5_000);
+    let fields = |of: &str, kind: &str| {
+        format!("{of}:\n{}", times(400, |at| format!("- {{path: spec/a{at}/b/c, create: true{kind}}}\n")))
+    };
+    let labels = |value: &str| {
+        format!("labels:\n- pairs: {{a: {value}}}\n  {}", fields("fields", "").replace("\n-", "\n  -"))
+    };
+    let table = [
+        (labels(&long), String::new()),
+        (labels("b"), String::new()),
+        (format!("namespace: {long}"), fields("namespace", "")),
+        ("namespace: m".to_owned(), fields("namespace", "")),
+        ("namePrefix: p".to_owned(), fields("namePrefix", "")),
+        ("replicas: [{name: m0, count: 1}]".to_owned(), fields("replicas", ", kind: Deployment")),
+    ];
+    for (setting, config) in table {
+        let objects = times(3, |at| {
+            let name = if setting.starts_with("replicas") { "m0".to_owned() } else { format!("m{at}") };
+            format!(
+                "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: n{at}}}\n"
+            )
+        });
+        let files = vec![
+            ("kustomization.yaml", format!("resources: [a.yaml]\nconfigurations: [c.yaml]\n{setting}\n")),
+            ("a.yaml", objects),
+            ("c.yaml", config),
+        ];
+        is_refused(files, Limits { expanded: 1 << 18, ..SMALL }, SIZE);
+    }
+}
+
+#[test]
+fn patches_of_many_small_parts_are_counted_by_their_parts() {
+    let ones = vec!["1"; 10_000].join(",");
+    for patch in [
+        format!("[{{\"op\": \"add\", \"path\": \"/data\", \"value\": [{ones}]}}]"),
+        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a}}, data: [{ones}]}}"),
+    ] {
+        let files = vec![
+            (
+                "kustomization.yaml",
+                "resources: [a.yaml]\npatches: [{path: p.yaml, target: {kind: ConfigMap}}]\n".to_owned(),
+            ),
+            ("a.yaml", maps(20)),
+            ("p.yaml", patch),
+        ];
+        is_refused(files, Limits { expanded: 20 * 10_000 * 8, ..SMALL }, SIZE);
+    }
+}
+
+#[test]
 fn fields_of_one_path_are_compared_in_steps() {
-    let one_path = times(2_000, |at| format!("- {{path: spec/a, kind: K{at}}}\n"));
-    let targets = times(2_000, |at| format!("- {{kind: K{at}, fieldSpecs: [{{path: spec/a, kind: X}}]}}\n"));
+    let one_path = times(1_000, |at| format!("- {{path: spec/a, kind: K{at}}}\n"));
+    let targets = times(1_000, |at| format!("- {{kind: K{at}, fieldSpecs: [{{path: spec/a, kind: X}}]}}\n"));
     for config in [format!("namePrefix:\n{one_path}"), format!("nameReference:\n{targets}")] {
         let files = vec![
             ("kustomization.yaml", "resources: [a.yaml]\nconfigurations: [c.yaml]\n".to_owned()),
             ("a.yaml", map("m")),
             ("c.yaml", config),
         ];
-        is_refused(files, few_steps(1 << 20), STEPS);
+        is_refused(files, few_steps(1 << 18), STEPS);
     }
 }
 
@@ -348,7 +400,7 @@ fn a_long_order_is_compared_in_steps() {
 
 #[test]
 fn notes_about_transformers_are_counted() {
-    let labels = times(60, |_| "- {pairs: {a: b}}\n".to_owned());
+    let labels = times(40, |_| "- {pairs: {a: b}}\n".to_owned());
     let files = vec![
         (
             "kustomization.yaml",
@@ -356,9 +408,9 @@ fn notes_about_transformers_are_counted() {
                 "buildMetadata: [originAnnotations, transformerAnnotations]\nresources: [a.yaml]\nlabels:\n{labels}"
             ),
         ),
-        ("a.yaml", maps(50)),
+        ("a.yaml", maps(30)),
     ];
-    is_refused(files.clone(), Limits { expanded: 1 << 18, steps: 1 << 26, ..SMALL }, SIZE);
+    is_refused(files.clone(), Limits { expanded: 1 << 16, steps: 1 << 26, ..SMALL }, SIZE);
     is_refused(files, few_steps(100_000), STEPS);
 }
 

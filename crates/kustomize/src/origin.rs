@@ -121,7 +121,7 @@ impl Origin {
 }
 
 /// Steps it takes to read and write a note.
-const NOTE: usize = 16;
+const NOTE: usize = 32;
 
 fn parse(text: &str) -> Option<Node> {
     yaml::parse_documents(text, yaml::Limits::default()).ok()?.into_iter().next()

@@ -276,7 +276,13 @@ fn patches_of_many_small_parts_are_counted_by_their_parts() {
 fn fields_of_one_path_are_compared_in_steps() {
     let one_path = times(1_000, |at| format!("- {{path: spec/a, kind: K{at}}}\n"));
     let targets = times(1_000, |at| format!("- {{kind: K{at}, fieldSpecs: [{{path: spec/a, kind: X}}]}}\n"));
-    for config in [format!("namePrefix:\n{one_path}"), format!("nameReference:\n{targets}")] {
+    let one_target =
+        times(1_000, |at| format!("- {{kind: K, fieldSpecs: [{{path: spec/a{at}, kind: X}}]}}\n"));
+    for config in [
+        format!("namePrefix:\n{one_path}"),
+        format!("nameReference:\n{targets}"),
+        format!("nameReference:\n{one_target}"),
+    ] {
         let files = vec![
             ("kustomization.yaml", "resources: [a.yaml]\nconfigurations: [c.yaml]\n".to_owned()),
             ("a.yaml", map("m")),

@@ -108,6 +108,18 @@ fn nodes_are_counted_over_documents_files_and_uses() {
 }
 
 #[test]
+fn a_file_is_read_no_further_than_there_is_room_for() {
+    let files = [
+        ("kustomization.yaml", "resources: [a.yaml, b.yaml]".to_owned()),
+        ("a.yaml", objects(10)),
+        ("b.yaml", objects(100)),
+    ];
+    let message = refusal(files, Limits { held: 500, ..SMALL }, "/b.yaml");
+    // Not that of all files together: that one is seen when all is read.
+    assert!(message.contains("number of nodes exceeds the limit of"), "{message}");
+}
+
+#[test]
 fn settings_are_bounded_like_resources() {
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let settings = [

@@ -396,6 +396,9 @@ impl<'a> Session<'a> {
     /// The resources that objects become.
     pub(crate) fn resources(&self, objects: Vec<Node>) -> Result<Vec<Resource>> {
         let resources: Vec<Resource> = objects.into_iter().map(Resource::new).collect();
+        if resources.iter().any(|resource| resource.is_noted) {
+            self.remarked.set(true);
+        }
         if let Some(broken) = resources.iter().find(|resource| resource.has_broken_history()) {
             return Err(bad!(
                 "number of previous names, number of previous namespaces, number of previous kinds not equal"

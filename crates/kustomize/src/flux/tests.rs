@@ -309,6 +309,16 @@ fn plain_manifests_are_built_patched_and_substituted() {
 }
 
 #[test]
+fn comments_count_in_a_name_whoever_read_the_file() {
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: j # once\n  annotations:\n    \
+               internal.config.kubernetes.io/needsHashSuffix: enabled\n";
+    let yaml = |files: &[(&str, &str)]| rendered(files, &Overrides::default(), &[]).unwrap().yaml;
+    let listed = yaml(&[("app/j.yaml", job), ("app/kustomization.yaml", "resources: [j.yaml]\n")]);
+    assert_eq!(yaml(&[("app/j.yaml", job)]), listed);
+    assert_ne!(yaml(&[("app/j.yaml", &job.replace(" # once", ""))]), listed);
+}
+
+#[test]
 fn an_empty_directory_renders_to_nothing() {
     let result = rendered(&[("app/README.md", "")], &Overrides::default(), &[]).unwrap();
     assert_eq!((result.yaml.as_str(), result.resources.len()), ("", 0));

@@ -1,6 +1,6 @@
 //! Sequences and mappings, block and flow.
 
-use super::{Composer, after, failure};
+use super::{Composer, Dialect, after, failure, merge, plain_failure};
 use crate::yaml::node::{Node, NodeValue, Tag};
 use crate::yaml::scan::{Kind, Mark, Outcome};
 
@@ -59,7 +59,10 @@ impl Composer<'_> {
             let mark = token.start;
             let value = if matches!(token.kind, Kind::Value) {
                 self.scanner.next()?;
-                self.part_of_pair(after(mark))?
+                let is_alias = matches!(self.scanner.peek()?.kind, Kind::Alias(_));
+                let value = self.part_of_pair(after(mark))?;
+                self.check_merge(&key, &value, is_alias)?;
+                value
             } else {
                 self.empty(mark)?
             };
@@ -160,7 +163,8 @@ impl Composer<'_> {
                         Kind::Value | Kind::FlowEntry | Kind::FlowMappingEnd => self.empty(mark)?,
                         _ => self.node(false, false)?,
                     };
-                    (key, self.flow_value(mark)?)
+                    let value = self.flow_value(&key, mark)?;
+                    (key, value)
                 }
                 _ => {
                     let key = self.node(false, false)?;
@@ -173,14 +177,28 @@ impl Composer<'_> {
         self.mapping(pairs, true, start)
     }
 
-    fn flow_value(&mut self, mark: Mark) -> Outcome<Node> {
+    fn flow_value(&mut self, key: &Node, mark: Mark) -> Outcome<Node> {
         if !matches!(self.scanner.peek()?.kind, Kind::Value) {
             return self.empty(mark);
         }
         self.scanner.next()?;
         match self.scanner.peek()?.kind {
             Kind::FlowEntry | Kind::FlowMappingEnd => self.empty(mark),
+            Kind::Alias(_) => {
+                let value = self.node(false, false)?;
+                self.check_merge(key, &value, true)?;
+                Ok(value)
+            }
             _ => self.node(false, false),
         }
+    }
+
+    /// An alias may stand for a list of mappings to merge only if it stands in a list itself.
+    fn check_merge(&self, key: &Node, value: &Node, is_alias: bool) -> Outcome<()> {
+        let merges = self.dialect == Dialect::V3 && self.kept_anchors.is_none() && key.tag == Tag::Merge;
+        if merges && is_alias && !value.is_mapping() {
+            return Err(plain_failure(merge::BAD_ALIAS.to_owned()));
+        }
+        Ok(())
     }
 }

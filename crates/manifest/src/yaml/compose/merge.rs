@@ -9,11 +9,12 @@ use super::{EXCESSIVE, plain_failure};
 const TWO_MERGES: &str = "duplicate merge key";
 const NESTED_MERGE: &str = "invalid map merge: received a nested sequence";
 const BAD_MERGE: &str = "map merge requires map or sequence of maps as the value";
+pub(super) const BAD_ALIAS: &str = "invalid map merge: received alias for a non-map value";
 /// Keys that are collections are compared with every other one, so there must not be many.
 const MOST_BESIDE_COLLECTION_KEYS: usize = 1_000;
 
 /// The words of what is wrong with a merge.
-pub(super) const FAULTS: [&str; 3] = [BAD_MERGE, NESTED_MERGE, TWO_MERGES];
+pub(super) const FAULTS: [&str; 4] = [BAD_MERGE, BAD_ALIAS, NESTED_MERGE, TWO_MERGES];
 
 pub(super) const KEY: &str = "<<";
 

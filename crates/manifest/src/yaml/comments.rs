@@ -61,6 +61,8 @@ struct Gaps {
     explicit: bool,
     /// Whether other comments stand between these and the entry before.
     follows: bool,
+    /// Whether a bracket that closes something is next below.
+    closes: bool,
     /// Where the next comments start, if they come before the next entry.
     next_comment: Option<u32>,
 }
@@ -191,6 +193,12 @@ impl Comments {
                 follows: group_end.is_some_and(|end| {
                     !entries.iter().any(|e| e.spot.line > end && e.spot.line < first.line)
                 }),
+                closes: lines
+                    .iter()
+                    .skip(last as usize)
+                    .map(|line| line.trim_start())
+                    .find(|line| !line.is_empty() && !line.starts_with('#'))
+                    .is_some_and(|line| line.starts_with([']', '}'])),
                 next_comment: next_comment.map(|next| next.column),
             };
             comments.above_or_below(&texts, first, &gaps, &entries);
@@ -226,6 +234,12 @@ impl Comments {
     fn above_or_below(&mut self, texts: &[String], first: &Found<'_>, gaps: &Gaps, entries: &[Entry]) {
         let before = entries.iter().rposition(|entry| entry.spot.line < first.line && !entry.flow);
         let next = entries.iter().position(|entry| entry.spot.line > first.line);
+        if gaps.closes
+            && let Some(inner) = entries.iter().rfind(|entry| entry.spot.line < first.line && entry.flow)
+        {
+            self.around.entry(inner.spot).or_default().foot.extend_from_slice(texts);
+            return;
+        }
         let mut is_lost = false;
         let foot = before.and_then(|before| {
             let indent = entries[before].column;

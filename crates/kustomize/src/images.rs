@@ -1,5 +1,7 @@
 //! Image names, tags and digests.
 
+use std::cell::OnceCell;
+
 use regex::Regex;
 use sluice_manifest::yaml::{Node, NodeValue};
 
@@ -21,7 +23,8 @@ pub(crate) struct Images {
 pub(crate) struct Ready<'i> {
     image: &'i Image,
     fields: &'i [FieldSpec],
-    name: Name,
+    /// Made for the first reference there is: without any, upstream does not look at it either.
+    name: OnceCell<Name>,
 }
 
 /// What an image must be called. The name goes into upstream's pattern as it is, unquoted.
@@ -105,12 +108,8 @@ impl Images {
         Self { image: image.clone(), fields }
     }
 
-    pub(crate) fn ready(&self, session: &Session<'_>) -> Result<Ready<'_>> {
-        let name = Name::new(&self.image.name)?;
-        if let Name::Pattern(_) = name {
-            session.step(COMPILING)?;
-        }
-        Ok(Ready { image: &self.image, fields: &self.fields, name })
+    pub(crate) fn ready(&self) -> Ready<'_> {
+        Ready { image: &self.image, fields: &self.fields, name: OnceCell::new() }
     }
 
     /// How many fields are looked at beside the containers that are found anywhere.
@@ -120,11 +119,19 @@ impl Images {
 }
 
 impl Ready<'_> {
-    /// The new reference, or `None` when the entry is about another image.
-    fn renamed(&self, reference: &str) -> Option<String> {
-        if !self.name.matches(reference) {
-            return None;
+    fn matches(&self, session: &Session<'_>, reference: &str) -> Result<bool> {
+        if let Some(name) = self.name.get() {
+            return Ok(name.matches(reference));
         }
+        let name = Name::new(&self.image.name)?;
+        if let Name::Pattern(_) = name {
+            session.step(COMPILING)?;
+        }
+        Ok(self.name.get_or_init(|| name).matches(reference))
+    }
+
+    /// The new form of a reference the entry is about.
+    fn renamed(&self, reference: &str) -> String {
         let (name, mut tag, mut digest) = split(reference);
         let image = self.image;
         let name = if image.new_name.is_empty() { name } else { &image.new_name };
@@ -148,18 +155,17 @@ impl Ready<'_> {
             renamed.push('@');
             renamed.push_str(digest);
         }
-        Some(renamed)
+        renamed
     }
 
     fn set(&self, session: &Session<'_>, at: &mut Node) -> Result<()> {
         let Some(text) = at.text() else { return Err(node::wrong_kind(at, node::Shape::Scalar)) };
-        match self.renamed(text) {
-            Some(renamed) => {
-                session.spend(renamed.len())?;
-                node::set_scalar(at, renamed)
-            }
-            None => Ok(()),
+        if !self.matches(session, text)? {
+            return Ok(());
         }
+        let renamed = self.renamed(text);
+        session.spend(renamed.len())?;
+        node::set_scalar(at, renamed)
     }
 
     /// Changes every container found anywhere.

@@ -299,6 +299,7 @@ fn apply_json(session: &Session<'_>, resource: &mut Resource, operations: &[Oper
         }
         return Ok(());
     }
+    annotations.extend(notes.into_iter().filter(|(key, _)| !internal.contains(&key.as_str())));
     let kept = internal.iter().any(|key| annotations.contains_key(*key));
     for key in internal {
         annotations.remove(key);

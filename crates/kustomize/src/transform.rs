@@ -125,7 +125,7 @@ impl Transformer {
             Self::Json(entry) => entry.apply(session, resources),
             Self::Replicas { replica, fields } => set_replicas(session, resources, replica, fields),
             Self::Images(images) => {
-                let images = images.ready(session)?;
+                let images = images.ready();
                 for resource in resources.list_mut() {
                     images.walk_object(session, &mut resource.node)?;
                 }

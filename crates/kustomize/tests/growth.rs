@@ -352,8 +352,9 @@ fn a_ring_of_references_in_a_schema_ends() {
 
 #[test]
 fn a_pattern_is_bounded_when_it_is_compiled_and_many_are_steps() {
+    let object = format!("{}spec: {{containers: [{{name: c, image: i}}]}}\n", map("m"));
     let with = |setting: String| {
-        vec![("kustomization.yaml", format!("resources: [a.yaml]\n{setting}\n")), ("a.yaml", map("m"))]
+        vec![("kustomization.yaml", format!("resources: [a.yaml]\n{setting}\n")), ("a.yaml", object.clone())]
     };
     for setting in [
         "patches: [{target: {name: \"((a{100}){100}){100}\"}, patch: '[{\"op\": \"remove\", \"path\": \"/a\"}]'}]",

@@ -141,6 +141,16 @@ pub(crate) const GROWTHS: &[Growth] = &[
         })
     }),
     ("fields of a patched object", wide),
+    ("comments that count in a name", |count| {
+        let mut text = String::from(
+            "apiVersion: v1\nkind: Thing\nmetadata:\n  name: a\n  annotations: {internal.config.kubernetes.io/needsHashSuffix: enabled}\nspec:\n",
+        );
+        (0..count).for_each(|at| _ = writeln!(text, "  k{at}: v\n   # in\n  # above"));
+        vec![
+            ("a.yaml".to_owned(), text),
+            ("kustomization.yaml".to_owned(), "resources: [a.yaml]\n".to_owned()),
+        ]
+    }),
     ("resources named alike in as many namespaces", |count| {
         let mut tree = overlays(count, 0);
         tree.retain(|(path, _)| !path.starts_with("base"));

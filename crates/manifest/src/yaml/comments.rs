@@ -77,9 +77,16 @@ struct Entry {
 }
 
 fn collect(node: &Node, lines: &[&str], parent: Option<usize>, entries: &mut Vec<Entry>) {
+    // What an alias stands for was met at its anchor.
+    let is_copy = |node: &Node, entries: &[Entry]| {
+        entries.last().is_some_and(|last| (node.line, node.column) < (last.spot.line, last.spot.column))
+    };
     match &node.value {
         NodeValue::Sequence(items) if !node.flow => {
             for item in items {
+                if is_copy(item, entries) {
+                    continue;
+                }
                 let before = lines.get(item.line.saturating_sub(1) as usize).copied().unwrap_or_default();
                 let before: String = before.chars().take(item.column.saturating_sub(1) as usize).collect();
                 let dash = before.rfind('-').map_or(item.column.saturating_sub(2), |at| at as u32 + 1);
@@ -89,23 +96,52 @@ fn collect(node: &Node, lines: &[&str], parent: Option<usize>, entries: &mut Vec
         }
         NodeValue::Mapping(pairs) if !node.flow => {
             for (key, value) in pairs {
+                if is_copy(key, entries) {
+                    continue;
+                }
                 entries.push(Entry { spot: Spot::of(key, false), column: key.column, parent, flow: false });
                 collect(value, lines, Some(entries.len() - 1), entries);
             }
         }
         NodeValue::Sequence(items) => {
             for item in items {
+                if is_copy(item, entries) {
+                    continue;
+                }
                 entries.push(Entry { spot: Spot::of(item, true), column: item.column, parent, flow: true });
                 collect(item, lines, Some(entries.len() - 1), entries);
             }
         }
         NodeValue::Mapping(pairs) => {
             for (key, value) in pairs {
+                if is_copy(key, entries) {
+                    continue;
+                }
                 entries.push(Entry { spot: Spot::of(key, false), column: key.column, parent, flow: true });
                 collect(value, lines, Some(entries.len() - 1), entries);
             }
         }
         NodeValue::Scalar { .. } => {}
+    }
+}
+
+/// The entries of a document, in the order of their lines.
+struct Entries(Vec<Entry>);
+
+impl Entries {
+    /// The first one below a line.
+    fn after(&self, line: u32) -> Option<usize> {
+        let at = self.0.partition_point(|entry| entry.spot.line <= line);
+        (at < self.0.len()).then_some(at)
+    }
+
+    /// The last one above a line, or what it stands in if that is between brackets and not wanted.
+    fn before(&self, line: u32, flow: bool) -> Option<usize> {
+        let mut at = self.0.partition_point(|entry| entry.spot.line < line).checked_sub(1);
+        while let Some(inner) = at.filter(|at| self.0[*at].flow && !flow) {
+            at = self.0[inner].parent;
+        }
+        at
     }
 }
 
@@ -121,8 +157,10 @@ fn beyond(next: usize, entries: &[Entry]) -> Option<usize> {
     if entries[next].spot.is_element {
         return Some(next);
     }
-    let is_sibling = |entry: &Entry| entry.parent == entries[next].parent && !entry.spot.is_element;
-    Some(entries[..next].iter().rposition(is_sibling).unwrap_or(next))
+    let parent = entries[next].parent;
+    let first = parent.map_or(0, |parent| parent + 1);
+    let is_sibling = |entry: &Entry| entry.parent == parent && !entry.spot.is_element;
+    Some(entries[first..next].iter().rposition(is_sibling).map_or(next, |at| first + at))
 }
 
 /// What a comment at the end of a document belongs to: the entry around the last one that starts in its column.
@@ -157,6 +195,17 @@ impl Comments {
         let lines: Vec<&str> = text.lines().collect();
         let mut entries = Vec::new();
         collect(document, &lines, None, &mut entries);
+        let entries = Entries(entries);
+        let begins = lines.iter().position(|line| line.starts_with("---"));
+        // For each line whether what comes next, from there on, is a bracket that closes something.
+        let mut closing = vec![false; lines.len() + 1];
+        for (at, line) in lines.iter().enumerate().rev() {
+            let line = line.trim_start();
+            closing[at] = match line.starts_with('#') || line.is_empty() {
+                true => closing[at + 1],
+                false => line.starts_with([']', '}']),
+            };
+        }
         let mut comments = Self::default();
         let is_blank = |line: u32| {
             let at = (line as usize).checked_sub(1);
@@ -182,23 +231,16 @@ impl Comments {
             rest = left;
             let last = first.line + more as u32;
             let texts: Vec<String> = group.iter().map(|comment| comment.text.to_owned()).collect();
-            let next_entry = entries.iter().find(|entry| entry.spot.line > last);
-            let next_comment = rest.first().filter(|next| {
-                stands_alone(next) && next_entry.is_none_or(|entry| next.line < entry.spot.line)
-            });
+            let next_entry = entries.after(last).map(|at| entries.0[at].spot.line);
+            let next_comment = rest
+                .first()
+                .filter(|next| stands_alone(next) && next_entry.is_none_or(|line| next.line < line));
             let gaps = Gaps {
                 before: is_blank(first.line.saturating_sub(1)),
                 after: is_blank(last + 1),
-                explicit: lines.iter().take(first.line as usize).any(|line| line.starts_with("---")),
-                follows: group_end.is_some_and(|end| {
-                    !entries.iter().any(|e| e.spot.line > end && e.spot.line < first.line)
-                }),
-                closes: lines
-                    .iter()
-                    .skip(last as usize)
-                    .map(|line| line.trim_start())
-                    .find(|line| !line.is_empty() && !line.starts_with('#'))
-                    .is_some_and(|line| line.starts_with([']', '}'])),
+                explicit: begins.is_some_and(|line| line < first.line as usize),
+                follows: group_end.is_some_and(|end| entries.after(end) == entries.after(first.line)),
+                closes: closing.get(last as usize).copied().unwrap_or_default(),
                 next_comment: next_comment.map(|next| next.column),
             };
             comments.above_or_below(&texts, first, &gaps, &entries);
@@ -208,7 +250,7 @@ impl Comments {
     }
 
     /// A comment behind something.
-    fn beside(&mut self, comment: &Found<'_>, lines: &[&str], entries: &[Entry]) {
+    fn beside(&mut self, comment: &Found<'_>, lines: &[&str], entries: &Entries) {
         let line = lines.get(comment.line.saturating_sub(1) as usize).copied().unwrap_or_default();
         let before: String = line.chars().take(comment.column.saturating_sub(1) as usize).collect();
         let after_dash =
@@ -218,12 +260,13 @@ impl Comments {
             return;
         }
         let entry = if before.trim_end().ends_with([']', '}']) {
-            entries.iter().rfind(|entry| entry.spot.line <= comment.line && !entry.flow)
+            entries.before(comment.line + 1, false)
         } else if after_dash {
-            entries.iter().find(|entry| entry.spot.line > comment.line && entry.spot.is_element)
+            entries.after(comment.line).filter(|at| entries.0[*at].spot.is_element)
         } else {
-            entries.iter().rfind(|entry| entry.spot.line <= comment.line)
+            entries.before(comment.line + 1, true)
         };
+        let entry = entry.map(|at| &entries.0[at]);
         let Some(entry) = entry else { return };
         let around = self.around.entry(entry.spot).or_default();
         let place = if after_dash { &mut around.dash } else { &mut around.line };
@@ -231,13 +274,13 @@ impl Comments {
     }
 
     /// Comments on lines of their own, before what follows or after what they follow.
-    fn above_or_below(&mut self, texts: &[String], first: &Found<'_>, gaps: &Gaps, entries: &[Entry]) {
-        let before = entries.iter().rposition(|entry| entry.spot.line < first.line && !entry.flow);
-        let next = entries.iter().position(|entry| entry.spot.line > first.line);
-        if gaps.closes
-            && let Some(inner) = entries.iter().rfind(|entry| entry.spot.line < first.line && entry.flow)
-        {
-            self.around.entry(inner.spot).or_default().foot.extend_from_slice(texts);
+    fn above_or_below(&mut self, texts: &[String], first: &Found<'_>, gaps: &Gaps, entries: &Entries) {
+        let before = entries.before(first.line, false);
+        let next = entries.after(first.line);
+        let inner = entries.before(first.line, true);
+        let entries = &entries.0[..];
+        if let Some(inner) = inner.filter(|inner| gaps.closes && entries[*inner].flow) {
+            self.around.entry(entries[inner].spot).or_default().foot.extend_from_slice(texts);
             return;
         }
         let mut is_lost = false;

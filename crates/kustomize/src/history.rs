@@ -106,20 +106,18 @@ impl Resource {
     /// Annotations somebody copied out of a build's inside count as if they came from there.
     pub(crate) fn adopt_notes(&mut self) {
         let Some(annotations) = self.meta("annotations").and_then(Node::pairs) else { return };
-        if !annotations.iter().any(|(key, _)| key.text().is_some_and(|key| key.starts_with(PREFIX))) {
+        if !annotations.iter().any(|(key, _)| key.text().is_some_and(is_note)) {
             return;
         }
         let get = |key: &str| {
-            let value =
-                annotations.iter().find(|(k, _)| k.text().and_then(|k| k.strip_prefix(PREFIX)) == Some(key));
+            let value = annotations.iter().find(|(k, _)| k.text() == Some(key));
             value.and_then(|(_, value)| value.text()).unwrap_or("")
         };
         let list = |key: &str| -> Vec<String> {
             let text = get(key);
             if text.is_empty() { Vec::new() } else { text.split(',').map(str::to_owned).collect() }
         };
-        let (names, namespaces, kinds) =
-            (list("previousNames"), list("previousNamespaces"), list("previousKinds"));
+        let (names, namespaces, kinds) = (list(NAMES), list(NAMESPACES), list(KINDS));
         let history = History {
             former: if names.len() == namespaces.len() && names.len() == kinds.len() {
                 let rest = namespaces.into_iter().zip(kinds);
@@ -128,13 +126,13 @@ impl Resource {
             } else {
                 Vec::new()
             },
-            prefixes: list("prefixes"),
-            suffixes: list("suffixes"),
-            generated: !get("generatorBehavior").is_empty(),
-            behavior: Behavior::parse(get("generatorBehavior")),
-            needs_hash: get("needsHashSuffix") == "enabled",
-            allow_name_change: get("allowNameChange") == "enabled",
-            allow_kind_change: get("allowKindChange") == "enabled",
+            prefixes: list(PREFIXES),
+            suffixes: list(SUFFIXES),
+            generated: !get(BEHAVIOR).is_empty(),
+            behavior: Behavior::parse(get(BEHAVIOR)),
+            needs_hash: get(NEEDS_HASH) == "enabled",
+            allow_name_change: get(ALLOW_NAME_CHANGE) == "enabled",
+            allow_kind_change: get(ALLOW_KIND_CHANGE) == "enabled",
         };
         self.is_noted = history.needs_hash;
         self.history = history;
@@ -167,8 +165,8 @@ impl Resource {
     /// Whether it would write a history of its own into what it is merged with.
     pub(crate) fn brings_notes(&self) -> bool {
         let Some(annotations) = self.meta("annotations").and_then(Node::pairs) else { return false };
-        let keys = annotations.iter().filter_map(|(key, _)| key.text());
-        keys.into_iter().any(|key| is_note(key) && !ALLOWANCES.contains(&key))
+        let mut keys = annotations.iter().filter_map(|(key, _)| key.text());
+        keys.any(|key| is_note(key) && !ALLOWANCES.contains(&key))
     }
 
     /// Whether annotations that look like upstream's history cannot be one. Upstream panics over them.

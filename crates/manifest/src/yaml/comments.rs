@@ -18,9 +18,8 @@ pub(super) struct Found<'a> {
 /// The comments of one mapping entry or list element.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Around {
+    /// With an empty text for every gap behind a group.
     pub(super) head: Vec<String>,
-    /// As `head`, with an empty text for every gap behind a group.
-    spaced_head: Vec<String>,
     pub(super) line: Option<String>,
     /// After the dash of an element that starts on another line.
     pub(super) dash: Option<String>,
@@ -315,8 +314,7 @@ impl Comments {
             (None, Some(next)) => {
                 let around = self.around.entry(entries[next].spot).or_default();
                 around.head.extend_from_slice(texts);
-                around.spaced_head.extend_from_slice(texts);
-                around.spaced_head.extend(gaps.after.then(String::new));
+                around.head.extend(gaps.after.then(String::new));
             }
         }
     }
@@ -329,7 +327,7 @@ impl Comments {
                 for item in items {
                     self.remark(item);
                     let Some(around) = self.around(Spot::of(item, true)) else { continue };
-                    note(item, &around.spaced_head, around.line.as_ref(), &around.foot);
+                    note(item, &around.head, around.line.as_ref(), &around.foot);
                     if let Some(dash) = &around.dash {
                         let first = item.pairs_mut().and_then(|pairs| pairs.first_mut());
                         match first {
@@ -343,7 +341,7 @@ impl Comments {
                 for (key, value) in pairs {
                     self.remark(value);
                     let Some(around) = self.around(Spot::of(key, false)) else { continue };
-                    note(key, &around.spaced_head, None, &around.foot);
+                    note(key, &around.head, None, &around.foot);
                     let is_block = !value.is_scalar() && !value.flow;
                     note(if is_block { key } else { value }, &[], around.line.as_ref(), &[]);
                 }

@@ -19,7 +19,7 @@ use super::resolve::{Resolved, value_v3};
 /// Duplicate keys, keys that are not text, infinities, tags that do not fit their text, and blocks that start with
 /// a tab.
 pub fn to_json(node: &Node) -> Result<Value, Error> {
-    if has_tabbed_block(node) {
+    if oddities(node).1 {
         check_rendering(node)?;
     }
     let mut duplicates = false;
@@ -32,11 +32,12 @@ pub fn to_json(node: &Node) -> Result<Value, Error> {
 /// # Errors
 /// As `to_json`.
 pub fn to_json_into(node: Node) -> Result<Value, Error> {
-    if has_tabbed_block(&node) {
+    let (has_duplicates, has_tabbed_block) = oddities(&node);
+    if has_tabbed_block {
         check_rendering(&node)?;
     }
     let mut duplicates = false;
-    let source = if has_duplicates(&node) { Some(node.clone()) } else { None };
+    let source = has_duplicates.then(|| node.clone());
     let value = convert(Cow::Owned(node), false, true, &mut duplicates)?;
     match source {
         Some(node) if duplicates => Err(explain_duplicates(&node)),
@@ -44,32 +45,30 @@ pub fn to_json_into(node: Node) -> Result<Value, Error> {
     }
 }
 
-/// Whether a text that starts with a tab may be written as a block, which no reader takes.
-fn has_tabbed_block(node: &Node) -> bool {
+/// Whether a key repeats somewhere, and whether a text that starts with a tab may be written as a block, which no
+/// reader takes.
+fn oddities(node: &Node) -> (bool, bool) {
+    let join = |a: (bool, bool), b: (bool, bool)| (a.0 || b.0, a.1 || b.1);
     match &node.value {
         NodeValue::Scalar { text, style } => {
-            text.starts_with('\t')
-                && (matches!(style, Style::Literal | Style::Folded)
-                    || *style == Style::Plain && text.contains('\n'))
+            let may_be_block = match style {
+                Style::Literal | Style::Folded => true,
+                Style::Plain => text.contains('\n'),
+                Style::Single | Style::Double => false,
+            };
+            (false, text.starts_with('\t') && may_be_block)
         }
-        NodeValue::Sequence(items) => items.iter().any(has_tabbed_block),
-        NodeValue::Mapping(pairs) => pairs.iter().any(|(_, value)| has_tabbed_block(value)),
+        NodeValue::Sequence(items) => items.iter().map(oddities).fold((false, false), join),
+        NodeValue::Mapping(pairs) => {
+            let own = (repeats(pairs).next().is_some(), false);
+            pairs.iter().map(|(_, value)| oddities(value)).fold(own, join)
+        }
     }
 }
 
 /// Fails where the reference tool cannot read its own rendering back.
 fn check_rendering(node: &Node) -> Result<(), Error> {
     parse_documents(&emit::emit_node(node), Limits::default()).map(drop)
-}
-
-fn has_duplicates(node: &Node) -> bool {
-    match &node.value {
-        NodeValue::Scalar { .. } => false,
-        NodeValue::Sequence(items) => items.iter().any(has_duplicates),
-        NodeValue::Mapping(pairs) => {
-            repeats(pairs).next().is_some() || pairs.iter().any(|(_, value)| has_duplicates(value))
-        }
-    }
 }
 
 /// Pairs of places at which a key stands again.

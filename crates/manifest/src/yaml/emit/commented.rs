@@ -119,7 +119,7 @@ impl<'o> Emitter<'o> {
     }
 
     fn lines(&mut self, lines: &[String]) {
-        for line in lines {
+        for line in lines.iter().filter(|line| !line.is_empty()) {
             self.write_indent();
             self.indicator(line, false, false, false);
         }
